@@ -1,0 +1,103 @@
+# The extension itself, built by PGXS: make, make install. The core's unit tests are built by CMakeLists.txt;
+# ./run does all of it.
+
+PG_CONFIG ?= pg_config
+
+EXTENSION = vecckpt
+DATA = sql/vecckpt--1.0.sql
+PGFILEDESC = "vecckpt - HNSW vector index with background builds and checkpoints"
+
+MODULE_big = vecckpt
+OBJS = \
+	src/base/checksum.o \
+	src/base/status.o \
+	src/os/file.o \
+	src/os/mapping.o \
+	src/hnsw/codec.o \
+	src/hnsw/codec_none.o \
+	src/hnsw/exact.o \
+	src/hnsw/graph_builder.o \
+	src/hnsw/graph_search.o \
+	src/hnsw/kernels.o \
+	src/segment/manifest.o \
+	src/segment/names.o \
+	src/segment/segment.o \
+	src/segment/segment_format.o \
+	src/segment/segment_writer.o \
+	src/index/graph_job.o \
+	src/index/job_inputs.o \
+	src/index/liveness.o \
+	src/index/merge_job.o \
+	src/index/merged_search.o \
+	src/index/node_table.o \
+	src/index/policy.o \
+	src/index/seal_job.o \
+	src/index/segment_assembly.o \
+	src/index/segment_source.o \
+	src/index/thread_pool.o \
+	src/pg/am_build.o \
+	src/pg/am_cost.o \
+	src/pg/am_handler.o \
+	src/pg/am_insert.o \
+	src/pg/am_scan.o \
+	src/pg/am_vacuum.o \
+	src/pg/builder.o \
+	src/pg/builder_work.o \
+	src/pg/checkpoint.o \
+	src/pg/entry_reader.o \
+	src/pg/generation.o \
+	src/pg/index_build.o \
+	src/pg/launcher.o \
+	src/pg/log_append.o \
+	src/pg/log_bulk.o \
+	src/pg/log_format.o \
+	src/pg/log_read.o \
+	src/pg/mappings.o \
+	src/pg/module.o \
+	src/pg/options.o \
+	src/pg/reload.o \
+	src/pg/shared_state.o \
+	src/pg/sql_checkpoint.o \
+	src/pg/sql_distance.o \
+	src/pg/sql_views.o \
+	src/pg/sweep.o \
+	src/pg/utility_hook.o \
+	src/pg/vector_input.o \
+	src/pg/wall.o
+
+# pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
+REGRESS = functions options reloptions create_index query dimensions ddl transactions checkpoint views extension
+REGRESS_OPTS = --load-extension=vecckpt
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --load-extension=vecckpt
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+# C++ throughout; the server's headers count as system headers, so that -Werror judges only our own code.
+# PostgreSQL 15 leaves PGDLLEXPORT empty, which would hide the entry points from the server.
+PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
+	-isystem $(shell $(PG_CONFIG) --pkgincludedir)/internal -MMD -MP \
+	'-DPGDLLEXPORT=__attribute__((visibility("default")))'
+PG_CXXFLAGS = -std=c++20 -O2 -Wall -Wextra -Werror -Wno-register -fPIC -fvisibility=hidden -fvisibility-inlines-hidden
+# What clang says about gcc's options and attributes, which PostgreSQL's configuration brings, and about its macros.
+ifneq (,$(findstring clang,$(CXX)))
+PG_CXXFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes -Wno-deprecated-volatile
+endif
+SHLIB_LINK = -lhwy -lpthread
+
+EXTRA_CLEAN = $(OBJS:.o=.d)
+
+# Bitcode for inlining into JIT code gains nothing here and would need its own flags.
+override with_llvm := no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PGXS links with the C compiler, which leaves the C++ runtime out.
+override COMPILER = $(CXX) $(CXXFLAGS)
+
+-include $(OBJS:.o=.d)
+
+# Prints a variable for ./run: make print-REGRESS
+print-%:
+	@echo '$($*)'

@@ -1,0 +1,148 @@
+-- vecckpt 1.0: distance operators on real[], access method vhnsw, checkpoint functions and views.
+
+\echo Use "CREATE EXTENSION vecckpt" to load this file. \quit
+
+-- Distances. Both arguments: one-dimensional, of equal length 1 to 16000, finite, without NULL elements.
+
+CREATE FUNCTION l2_distance(real[], real[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vecckpt_l2_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l2_distance(real[], real[]) IS 'Euclidean distance';
+
+CREATE FUNCTION inner_product(real[], real[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vecckpt_inner_product' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION inner_product(real[], real[]) IS 'inner product';
+
+CREATE FUNCTION negative_inner_product(real[], real[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vecckpt_negative_inner_product' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION negative_inner_product(real[], real[]) IS 'inner product times -1';
+
+CREATE FUNCTION cosine_distance(real[], real[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vecckpt_cosine_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION cosine_distance(real[], real[]) IS '1 - cosine similarity; NaN if a vector is zero';
+
+CREATE FUNCTION l1_distance(real[], real[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vecckpt_l1_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l1_distance(real[], real[]) IS 'taxicab distance';
+
+CREATE OPERATOR <-> (
+    LEFTARG = real[], RIGHTARG = real[], FUNCTION = l2_distance, COMMUTATOR = '<->'
+);
+COMMENT ON OPERATOR <-> (real[], real[]) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+    LEFTARG = real[], RIGHTARG = real[], FUNCTION = negative_inner_product, COMMUTATOR = '<#>'
+);
+COMMENT ON OPERATOR <#> (real[], real[]) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+    LEFTARG = real[], RIGHTARG = real[], FUNCTION = cosine_distance, COMMUTATOR = '<=>'
+);
+COMMENT ON OPERATOR <=> (real[], real[]) IS 'cosine distance';
+
+CREATE OPERATOR <+> (
+    LEFTARG = real[], RIGHTARG = real[], FUNCTION = l1_distance, COMMUTATOR = '<+>'
+);
+COMMENT ON OPERATOR <+> (real[], real[]) IS 'taxicab distance';
+
+-- The access method. Support function 1 of an operator class tells it the metric and the type of the elements.
+
+CREATE FUNCTION vhnsw_handler(internal) RETURNS index_am_handler
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON FUNCTION vhnsw_handler(internal) IS 'vhnsw index access method handler';
+
+CREATE ACCESS METHOD vhnsw TYPE INDEX HANDLER vhnsw_handler;
+COMMENT ON ACCESS METHOD vhnsw IS 'HNSW vector index with background builds and checkpoints';
+
+CREATE FUNCTION vhnsw_real_l2_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vhnsw_real_l2_support(internal) IS 'vhnsw support: real[], Euclidean distance';
+CREATE FUNCTION vhnsw_real_ip_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vhnsw_real_ip_support(internal) IS 'vhnsw support: real[], negative inner product';
+CREATE FUNCTION vhnsw_real_cosine_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vhnsw_real_cosine_support(internal) IS 'vhnsw support: real[], cosine distance';
+CREATE FUNCTION vhnsw_real_l1_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vhnsw_real_l1_support(internal) IS 'vhnsw support: real[], taxicab distance';
+
+CREATE OPERATOR CLASS real_l2_ops DEFAULT FOR TYPE real[] USING vhnsw AS
+    OPERATOR 1 <-> (real[], real[]) FOR ORDER BY float_ops,
+    FUNCTION 1 vhnsw_real_l2_support(internal);
+COMMENT ON OPERATOR CLASS real_l2_ops USING vhnsw IS 'Euclidean distance on real[]';
+
+CREATE OPERATOR CLASS real_ip_ops FOR TYPE real[] USING vhnsw AS
+    OPERATOR 1 <#> (real[], real[]) FOR ORDER BY float_ops,
+    FUNCTION 1 vhnsw_real_ip_support(internal);
+COMMENT ON OPERATOR CLASS real_ip_ops USING vhnsw IS 'negative inner product on real[]';
+
+CREATE OPERATOR CLASS real_cosine_ops FOR TYPE real[] USING vhnsw AS
+    OPERATOR 1 <=> (real[], real[]) FOR ORDER BY float_ops,
+    FUNCTION 1 vhnsw_real_cosine_support(internal);
+COMMENT ON OPERATOR CLASS real_cosine_ops USING vhnsw IS 'cosine distance on real[]';
+
+CREATE OPERATOR CLASS real_l1_ops FOR TYPE real[] USING vhnsw AS
+    OPERATOR 1 <+> (real[], real[]) FOR ORDER BY float_ops,
+    FUNCTION 1 vhnsw_real_l1_support(internal);
+COMMENT ON OPERATOR CLASS real_l1_ops USING vhnsw IS 'taxicab distance on real[]';
+
+-- Checkpoints.
+
+CREATE FUNCTION vec_checkpoint() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'vec_checkpoint_all' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vec_checkpoint() IS
+    'seals every vhnsw index up to its end and makes it durable; returns how many indexes are durable';
+
+CREATE FUNCTION vec_checkpoint(index regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'vec_checkpoint_one' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vec_checkpoint(regclass) IS
+    'seals one vhnsw index up to its end and makes it durable, or raises an error';
+
+REVOKE ALL ON FUNCTION vec_checkpoint() FROM PUBLIC;
+REVOKE ALL ON FUNCTION vec_checkpoint(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION vec_checkpoint() TO pg_checkpoint;
+GRANT EXECUTE ON FUNCTION vec_checkpoint(regclass) TO pg_checkpoint;
+
+-- Views.
+
+CREATE FUNCTION vec_index_info(
+    OUT index regclass, OUT database name, OUT identity text, OUT metric text, OUT dims integer,
+    OUT m integer, OUT ef_construction integer, OUT entries bigint, OUT live_entries bigint,
+    OUT coverage bigint, OUT tail_length bigint, OUT segments integer, OUT file_bytes bigint,
+    OUT generation bigint, OUT durable_generation bigint, OUT state text, OUT last_error text,
+    OUT last_checkpoint timestamp with time zone, OUT last_checkpoint_lsn pg_lsn, OUT warning text
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vec_index_info() IS
+    'one row for each vhnsw index of this database, and one for each other index in shared memory';
+
+CREATE VIEW vec_indexes AS
+    SELECT f.index, i.indrelid::regclass AS "table", f.database, f.identity, f.metric, f.dims, f.m,
+           f.ef_construction, f.entries, f.live_entries, f.coverage, f.tail_length, f.segments,
+           f.file_bytes, f.generation, f.durable_generation, f.state, f.last_error,
+           f.last_checkpoint, f.last_checkpoint_lsn, f.warning
+    FROM vec_index_info() f LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = f.index;
+COMMENT ON VIEW vec_indexes IS 'state of the vhnsw indexes: log, segments, builder, checkpoint';
+
+CREATE FUNCTION vec_segment_info(
+    OUT index regclass, OUT segment text, OUT kind text, OUT first_position bigint,
+    OUT end_position bigint, OUT nodes bigint, OUT entries bigint, OUT orphans bigint,
+    OUT repaired bigint, OUT bytes bigint
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vec_segment_info() IS 'one row for each segment of the vhnsw indexes of this database';
+
+CREATE VIEW vec_segments AS SELECT * FROM vec_segment_info();
+COMMENT ON VIEW vec_segments IS 'segments of the vhnsw indexes of this database';
+
+CREATE FUNCTION vec_stat_info(
+    OUT index regclass, OUT searches bigint, OUT distances bigint, OUT reranked bigint,
+    OUT tail_scanned bigint, OUT emitted bigint, OUT dropped bigint, OUT seals bigint,
+    OUT merges bigint, OUT graph_builds bigint, OUT graph_insertions bigint, OUT set_aside bigint
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vec_stat_info() IS
+    'counters of each vhnsw index of this database since the server started';
+
+CREATE VIEW vec_stat AS SELECT * FROM vec_stat_info();
+COMMENT ON VIEW vec_stat IS 'counters of the vhnsw indexes of this database since the server started';

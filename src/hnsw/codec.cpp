@@ -1,0 +1,69 @@
+// Chooses the codec class of a code kind; see codec.hpp.
+
+#include "hnsw/codec.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "hnsw/codec_none.hpp"
+
+namespace vecckpt {
+
+namespace {
+
+bool Known(Metric metric) {
+  switch (metric) {
+    case Metric::kL2:
+    case Metric::kInnerProduct:
+    case Metric::kCosine:
+    case Metric::kL1:
+      return true;
+  }
+  return false;
+}
+
+Status CheckShape(Metric metric, uint32_t dims) {
+  if (!Known(metric)) {
+    return Status::Unsupported("unknown metric " + std::to_string(static_cast<int>(metric)));
+  }
+  if (dims < 1 || dims > kMaxDims) {
+    return Status::InvalidArgument("codec cannot have " + std::to_string(dims) + " dimensions");
+  }
+  return Status::Ok();
+}
+
+Status UnknownKind(CodeKind kind) {
+  return Status::Unsupported("unknown code kind " + std::to_string(static_cast<int>(kind)));
+}
+
+}  // namespace
+
+void VectorStatistics::Add(const float* vector, size_t dims) {
+  for (size_t i = 0; i < dims; ++i) max_magnitude = std::max(max_magnitude, std::fabs(vector[i]));
+}
+
+void VectorStatistics::Merge(const VectorStatistics& other) {
+  max_magnitude = std::max(max_magnitude, other.max_magnitude);
+}
+
+Result<std::unique_ptr<Codec>> Codec::Train(CodeKind kind, Metric metric, uint32_t dims,
+                                            const VectorStatistics& statistics) {
+  VECCKPT_RETURN_IF_ERROR(CheckShape(metric, dims));
+  switch (kind) {
+    case CodeKind::kNone:
+      return NoneCodec::Train(metric, dims, statistics);
+  }
+  return UnknownKind(kind);
+}
+
+Result<std::unique_ptr<Codec>> Codec::Load(CodeKind kind, Metric metric, uint32_t dims, Bytes parameters) {
+  VECCKPT_RETURN_IF_ERROR(CheckShape(metric, dims));
+  switch (kind) {
+    case CodeKind::kNone:
+      return NoneCodec::Load(metric, dims, parameters);
+  }
+  return UnknownKind(kind);
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,78 @@
+// Codecs: how a segment keeps vectors for search.
+//
+// A Codec turns a float32 vector into a code of fixed stride (a multiple of 64 bytes, 64-byte aligned in a
+// segment, padding zero) and compares codes. Its parameters are chosen once per segment from statistics of
+// the vectors (`Train`), stored in the `codec` section, and read back with `Load`.
+//
+// Code kind `none`: the code is the vector as float32, multiplied by 2^-exponent; the exponent is 0 unless
+// the largest magnitude would let a float32 sum overflow, or let all of it underflow. Negative zero becomes
+// zero, so that equal vectors have equal codes. Under cosine the vector is divided by its norm first (in
+// double).
+//
+// Thread safety: a Codec and a QueryScorer are immutable and may be shared by threads.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/status.hpp"
+#include "hnsw/types.hpp"
+
+namespace vecckpt {
+
+// What Train wants to know of the vectors a segment will hold.
+struct VectorStatistics {
+  float max_magnitude = 0;  // the largest |x_i| of any vector
+  void Add(const float* vector, size_t dims);
+  void Merge(const VectorStatistics& other);
+};
+
+// Scores codes against one query. Holds what is computed once a query.
+class QueryScorer {
+ public:
+  virtual ~QueryScorer() = default;
+  // An approximate search distance (see exact.hpp). Comparable within one scorer only; never NaN.
+  virtual float Distance(const std::byte* code) const = 0;
+  // `count` consecutive codes.
+  virtual void Distances(const std::byte* codes, size_t count, float* out) const = 0;
+  // A number that the exact search distance of the code's vector, on its own scale, is never below.
+  // `distance` is what Distance gave for the code.
+  virtual double LowerBound(float distance, const std::byte* code) const = 0;
+};
+
+class Codec {
+ public:
+  // The codec whose parameters suit vectors of these statistics.
+  static Result<std::unique_ptr<Codec>> Train(CodeKind kind, Metric metric, uint32_t dims,
+                                              const VectorStatistics& statistics);
+  // The codec with the given stored parameters; kCorruption if they are not what Train writes.
+  static Result<std::unique_ptr<Codec>> Load(CodeKind kind, Metric metric, uint32_t dims, Bytes parameters);
+
+  virtual ~Codec() = default;
+  virtual CodeKind kind() const = 0;
+  virtual Metric metric() const = 0;
+  virtual uint32_t dims() const = 0;
+  virtual size_t stride() const = 0;
+  virtual std::vector<std::byte> Parameters() const = 0;
+  // True if both give the same code for every vector: then codes may be copied between their segments.
+  virtual bool SameAs(const Codec& other) const = 0;
+  // True if a vector of these statistics can be encoded.
+  virtual bool Holds(const VectorStatistics& statistics) const = 0;
+  virtual VectorStatistics StatisticsOf(const std::byte* code) const = 0;
+
+  // REQUIRES: the vector is finite, non-zero under cosine, and Holds its statistics; `code` has stride()
+  // bytes.
+  virtual void Encode(const float* vector, std::byte* code) const = 0;
+  // A code of `other` (same kind, metric, dims) as a code of this codec.
+  virtual void Transcode(const Codec& other, const std::byte* from, std::byte* to) const = 0;
+  // Distance of two codes, for graph building. Symmetric, never NaN.
+  virtual float CodeDistance(const std::byte* a, const std::byte* b) const = 0;
+
+  // REQUIRES: `query` is finite, and non-zero under cosine.
+  virtual std::unique_ptr<QueryScorer> Prepare(const float* query) const = 0;
+};
+
+}  // namespace vecckpt

@@ -1,0 +1,71 @@
+// Builds one HNSW graph over codes with hnswlib, several threads at once.
+//
+// Phases: (1) a base graph, if any, is copied in as nodes 0..base_nodes-1; (2) the remaining nodes are
+// inserted with addPoint by `threads` threads; (3) Repair makes nodes reachable over level 0 from the entry
+// point; (4) the result is read out. hnswlib's data of a node is its 4-byte id; the distance call reads the
+// codes from the caller's bytes, which are normally a mapping of the output file.
+//
+// Every node's level comes from a hash of its seed (its first position), never from a random generator, so
+// that a build by one thread is repeatable.
+//
+// Thread safety: one thread calls the methods; Build starts and joins its own threads, all signals blocked.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/status.hpp"
+#include "hnsw/codec.hpp"
+#include "hnsw/graph_view.hpp"
+
+namespace vecckpt {
+
+struct GraphBuildOptions {
+  uint32_t m = 16;
+  uint32_t ef_construction = 64;
+  uint32_t threads = 1;
+  const std::atomic<bool>* cancel = nullptr;  // polled between insertions
+  std::atomic<uint64_t>* inserted = nullptr;  // counts nodes inserted, for progress
+};
+
+class GraphBuilder {
+ public:
+  // REQUIRES: codec and codes outlive the builder; codes holds node_count codes; seeds has node_count values.
+  // `base`: a graph over the first base->node_count codes, or null; its m must equal options.m.
+  GraphBuilder(const Codec& codec, Bytes codes, uint32_t node_count, std::span<const uint64_t> seeds,
+               const GraphView* base, const GraphBuildOptions& options);
+  ~GraphBuilder();
+
+  // Phases 1 to 3. kCancelled when the cancel flag was seen, kOutOfMemory, kCorruption for a bad base graph.
+  Status Build();
+
+  // REQUIRES for all below: Build returned ok.
+  // Writes node's level-0 list: 2m ids, ended by kNoNode where not full.
+  void Links0(uint32_t node, uint32_t* out) const;
+  struct Upper {
+    uint32_t entry_node = kNoNode;
+    uint32_t entry_rank = kNoNode;
+    uint32_t max_level = 0;
+    std::vector<uint32_t> nodes;  // as in GraphView
+    std::vector<uint32_t> offsets;
+    std::vector<uint32_t> links;
+  };
+  Upper UpperLevels() const;
+  // Nodes that no path reaches even after repair, ascending.
+  const std::vector<uint32_t>& orphans() const;
+  // How many nodes Repair linked in.
+  uint32_t repaired() const;
+
+  // Anonymous memory in bytes that building a graph of this many nodes takes, an upper estimate.
+  static uint64_t MemoryNeeded(uint64_t node_count, uint32_t m, uint32_t threads);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vecckpt

@@ -1,0 +1,54 @@
+// A resumable search of one graph: the stream of design.md section 6.
+//
+// The stream keeps every node it has seen. Advance(width) expands the nearest unexpanded node until that
+// node is farther than the width-th nearest seen one (the stream is *closed at width*) or none is left.
+// It starts level 0 from two nodes, the one where the descent through the upper levels lands and the entry
+// point: from there level-0 links reach every node but the orphans (graph_builder.hpp).
+// Property, tested: resuming from a smaller width to `width` visits exactly the nodes that a fresh search
+// with ef = width visits.
+//
+// Thread safety: one thread at a time; the graph and the scorer may be shared.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/status.hpp"
+#include "hnsw/codec.hpp"
+#include "hnsw/graph_view.hpp"
+
+namespace vecckpt {
+
+struct SeenNode {
+  uint32_t node;
+  float distance;  // of QueryScorer::Distance
+};
+
+class GraphStream {
+ public:
+  // REQUIRES: graph, codes and scorer outlive the stream. `codes` holds node_count codes of `stride` bytes.
+  GraphStream(const GraphView& graph, Bytes codes, size_t stride, const QueryScorer& scorer);
+  ~GraphStream();
+  GraphStream(GraphStream&&) noexcept;
+  GraphStream& operator=(GraphStream&&) noexcept;
+
+  // Advances until closed at `width`, or until `max_seen` nodes have been seen in all (the last list followed
+  // may bring up to 2m more); appends what was newly seen to `seen`. kCorruption if a link or offset is out
+  // of range. A width smaller than before does nothing.
+  Status Advance(size_t width, size_t max_seen, std::vector<SeenNode>* seen);
+
+  // Every node that can be reached has been expanded.
+  bool exhausted() const;
+  size_t seen_count() const;
+  // Distances computed so far, upper levels included.
+  uint64_t distance_count() const;
+  size_t memory_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vecckpt

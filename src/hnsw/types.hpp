@@ -1,0 +1,19 @@
+// Words that every layer above shares: metric, element type, code kind.
+// The values are written to disk; never renumber them.
+
+#pragma once
+
+#include <cstdint>
+
+namespace vecckpt {
+
+enum class Metric : uint8_t { kL2 = 1, kInnerProduct = 2, kCosine = 3, kL1 = 4 };
+enum class ElementType : uint8_t { kFloat32 = 1 };
+enum class CodeKind : uint8_t { kNone = 1 };  // kNone: float32 codes, no quantization
+
+constexpr uint32_t kMaxDims = 16000;
+
+// Ends a list of links that is not full.
+constexpr uint32_t kNoNode = 0xFFFFFFFFu;
+
+}  // namespace vecckpt

@@ -1,0 +1,78 @@
+// The two heaps of a merged search: waiting candidates by lower bound, and resolved rows by exact distance.
+//
+// Ties are broken by where a candidate comes from, so that the order of rows never depends on the order in
+// which they were found.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <tuple>
+#include <vector>
+
+namespace vecckpt {
+
+// A node some of whose ordinals have not been re-ranked.
+struct Candidate {
+  double bound;  // never NaN
+  uint32_t source;
+  uint32_t node;
+  uint32_t next;  // index of the next ordinal
+};
+
+// An entry whose exact distance is known.
+struct ResolvedRow {
+  double distance;
+  uint64_t ordinal;
+  uint64_t sequence;
+  uint32_t source;
+  bool first;  // of its node's entries
+};
+
+// True if `a` comes after `b`; NaN after everything.
+inline bool DistanceAfter(double a, double b) {
+  return std::isnan(b) ? false : std::isnan(a) || a > b;
+}
+
+inline bool After(const Candidate& a, const Candidate& b) {
+  if (a.bound != b.bound) return a.bound > b.bound;
+  return std::tie(a.source, a.node) > std::tie(b.source, b.node);
+}
+
+inline bool After(const ResolvedRow& a, const ResolvedRow& b) {
+  if (DistanceAfter(a.distance, b.distance)) return true;
+  if (DistanceAfter(b.distance, a.distance)) return false;
+  return std::tie(a.sequence, a.ordinal) > std::tie(b.sequence, b.ordinal);
+}
+
+// A binary heap in a vector, the item that comes first on top.
+template <typename Item>
+class MergeHeap {
+ public:
+  bool empty() const { return items_.empty(); }
+  size_t size() const { return items_.size(); }
+  const Item& top() const { return items_.front(); }
+  // REQUIRES: the change does not alter the item's place in the order.
+  Item& mutable_top() { return items_.front(); }
+  size_t memory_bytes() const { return items_.capacity() * sizeof(Item); }
+
+  void Push(const Item& item) {
+    items_.push_back(item);
+    std::push_heap(items_.begin(), items_.end(), Order);
+  }
+  void Pop() {
+    std::pop_heap(items_.begin(), items_.end(), Order);
+    items_.pop_back();
+  }
+
+  // Adds many: no other call until Heapify.
+  void Append(const Item& item) { items_.push_back(item); }
+  void Heapify() { std::make_heap(items_.begin(), items_.end(), Order); }
+
+ private:
+  static bool Order(const Item& a, const Item& b) { return After(a, b); }
+  std::vector<Item> items_;
+};
+
+}  // namespace vecckpt

@@ -1,0 +1,31 @@
+// Flat segments become one: their live nodes, one after the other.
+
+#include <utility>
+
+#include "index/jobs.hpp"
+#include "index/segment_assembly.hpp"
+
+namespace vecckpt {
+
+Result<SegmentHeader> RunMerge(const MergeInput& input, JobContext& context) {
+  const Geometry& geometry = input.output.geometry;
+  VECCKPT_RETURN_IF_ERROR(CheckInputs(input.segments, geometry));
+  const Liveness* liveness = input.liveness.get();
+  ExtentTable extents = GatherExtents(input.segments);
+  Result<std::unique_ptr<Codec>> codec =
+      ChooseCodec(input.segments, geometry, extents, liveness, context.cancel);
+  if (!codec.ok()) return codec.status();
+  Result<std::unique_ptr<SegmentAssembly>> assembly =
+      SegmentAssembly::Create(input.output, std::move(*codec), std::move(extents));
+  if (!assembly.ok()) return assembly.status();
+
+  uint64_t nodes = 0;
+  for (const std::shared_ptr<const Segment>& segment : input.segments) nodes += segment->node_count();
+  (*assembly)->nodes().Reserve(nodes);
+  for (const std::shared_ptr<const Segment>& segment : input.segments) {
+    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(*segment, liveness, false, context.cancel));
+  }
+  return (*assembly)->Finish(SegmentKind::kFlat, input.output, {}, HeaderWithoutGraph(), &context.cancel);
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,295 @@
+// One step at a time: close streams, then either re-rank the candidate of the smallest bound or emit the
+// nearest resolved row. See merged_search.hpp for the rules.
+
+#include "index/merged_search.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "index/candidate_heap.hpp"
+#include "index/segment_source.hpp"
+
+namespace vecckpt {
+
+namespace {
+
+constexpr uint32_t kTail = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+
+}  // namespace
+
+struct MergedSearch::State {
+  enum class Waiting { kNothing, kResolution, kOutcome };
+
+  SearchOptions options;
+  std::vector<float> query;
+  std::vector<SegmentSource> sources;
+  std::vector<BoundedNode> found;  // scratch
+  MergeHeap<Candidate> waiting;
+  MergeHeap<ResolvedRow> resolved;
+  uint64_t tail_entries = 0;
+
+  bool started = false;
+  bool first_closing_done = false;
+  bool limit_reached = false;
+  uint64_t max_seen = kUnlimited;    // by all streams together
+  uint64_t max_memory = kUnlimited;  // bytes
+
+  Waiting expects = Waiting::kNothing;  // which call of the caller's has to come
+  ResolvedRow current{};                // what was asked for or emitted last
+  double last_distance = -std::numeric_limits<double>::infinity();
+  double distance_before = 0;  // last_distance before the last emission
+
+  uint64_t corrupt_segment = 0;
+  SearchCounters counters;
+
+  uint64_t SeenCount() const;
+  size_t MemoryBytes() const;
+  void AddFound(uint32_t source, bool heapify_later);
+  Status CloseStreams();
+  Status AdvanceStream(uint32_t source);
+  Result<bool> BeginRerank(Step* step);
+  bool EmitNearest(Step* step);
+  void SkipOrdinal();
+  void CountOut(const ResolvedRow& row);
+  Status Corrupt(const Segment& segment, const std::string& what);
+};
+
+uint64_t MergedSearch::State::SeenCount() const {
+  uint64_t count = 0;
+  for (const SegmentSource& source : sources) count += source.seen_count();
+  return count;
+}
+
+size_t MergedSearch::State::MemoryBytes() const {
+  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + found.capacity() * sizeof(BoundedNode) +
+                 query.capacity() * sizeof(float);
+  for (const SegmentSource& source : sources) bytes += sizeof(source) + source.memory_bytes();
+  return bytes;
+}
+
+Status MergedSearch::State::Corrupt(const Segment& segment, const std::string& what) {
+  corrupt_segment = segment.id();
+  return Status::Corruption("segment \"" + segment.path() + "\" is corrupt: " + what);
+}
+
+void MergedSearch::State::AddFound(uint32_t source, bool heapify_later) {
+  for (const BoundedNode& node : found) {
+    const Candidate candidate{node.bound, source, node.node, 0};
+    if (heapify_later) {
+      waiting.Append(candidate);
+    } else {
+      waiting.Push(candidate);
+    }
+  }
+  found.clear();
+}
+
+Status MergedSearch::State::AdvanceStream(uint32_t index) {
+  SegmentSource& source = sources[index];
+  uint64_t own_max = kUnlimited;
+  if (max_seen != kUnlimited) {
+    const uint64_t seen = SeenCount();
+    if (seen >= max_seen || MemoryBytes() >= max_memory) {
+      limit_reached = true;
+      return Status::Ok();
+    }
+    own_max = source.seen_count() + (max_seen - seen);
+  }
+  Status status = source.Advance(own_max, &found);
+  if (status.code() == StatusCode::kCorruption) corrupt_segment = source.segment().id();
+  VECCKPT_RETURN_IF_ERROR(status);
+  AddFound(index, false);
+  return Status::Ok();
+}
+
+// Closes every stream at the width it needs now.
+Status MergedSearch::State::CloseStreams() {
+  if (first_closing_done && options.iterative == IterativeScan::kOff) return Status::Ok();
+  for (uint32_t i = 0; i < sources.size(); ++i) {
+    while (!limit_reached && !sources[i].Closed()) VECCKPT_RETURN_IF_ERROR(AdvanceStream(i));
+  }
+  if (!first_closing_done) {
+    first_closing_done = true;
+    const auto plus = [](uint64_t a, uint64_t b) { return a > kUnlimited - b ? kUnlimited : a + b; };
+    max_seen = plus(SeenCount(), std::min(options.max_scan_tuples, kUnlimited - 1));
+    max_memory = plus(MemoryBytes(), options.memory_limit);
+  }
+  return Status::Ok();
+}
+
+// A node's entry cannot become a row: its node does not count towards the width of its stream.
+void MergedSearch::State::CountOut(const ResolvedRow& row) {
+  if (row.source != kTail && row.first) sources[row.source].CountUseless();
+}
+
+// Asks for the next ordinal of the candidate on top. False if that candidate had none left.
+Result<bool> MergedSearch::State::BeginRerank(Step* step) {
+  Candidate& candidate = waiting.mutable_top();
+  const Segment& segment = sources[candidate.source].segment();
+  const std::optional<std::span<const uint64_t>> ordinals = segment.OrdinalsOf(candidate.node);
+  if (!ordinals) return Corrupt(segment, "entries of node " + std::to_string(candidate.node));
+  if (candidate.next >= ordinals->size()) {
+    if (ordinals->empty()) sources[candidate.source].CountUseless();
+    waiting.Pop();
+    return false;
+  }
+  const uint64_t ordinal = (*ordinals)[candidate.next];
+  const ExtentRecord* record = segment.ExtentOf(ordinal);
+  if (record == nullptr) return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " has no extent");
+
+  current = {0, ordinal, record->sequence, candidate.source, candidate.next == 0};
+  expects = Waiting::kResolution;
+  step->action = Action::kRerank;
+  step->ordinal = ordinal;
+  step->sequence = record->sequence;
+  step->segment_id = segment.id();
+  return true;
+}
+
+// Moves past the ordinal that has just been resolved or found gone. The candidate keeps its place.
+void MergedSearch::State::SkipOrdinal() {
+  Candidate& candidate = waiting.mutable_top();
+  const auto ordinals = sources[candidate.source].segment().OrdinalsOf(candidate.node);
+  if (++candidate.next >= ordinals->size()) waiting.Pop();
+  ++counters.reranked;
+  expects = Waiting::kNothing;
+}
+
+// Emits the nearest resolved row. False if it is dropped instead.
+bool MergedSearch::State::EmitNearest(Step* step) {
+  current = resolved.top();
+  resolved.Pop();
+  if (options.iterative == IterativeScan::kStrictOrder && DistanceAfter(last_distance, current.distance)) {
+    ++counters.dropped;
+    CountOut(current);
+    return false;
+  }
+  distance_before = std::exchange(last_distance, current.distance);
+  ++counters.emitted;
+  if (current.source != kTail && current.first) sources[current.source].CountReturned();
+  expects = Waiting::kOutcome;
+  step->action = Action::kEmit;
+  step->ordinal = current.ordinal;
+  step->sequence = current.sequence;
+  step->distance = current.distance;
+  step->segment_id = current.source == kTail ? 0 : sources[current.source].segment().id();
+  return true;
+}
+
+MergedSearch::MergedSearch(const SearchOptions& options, const float* query)
+    : state_(std::make_unique<State>()) {
+  state_->options = options;
+  state_->query.assign(query, query + options.dims);
+}
+
+MergedSearch::~MergedSearch() = default;
+
+Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
+  State& state = *state_;
+  if (state.started) return Status::Internal("a segment was added to a search that has started");
+  const SegmentHeader& header = segment->header();
+  if (header.dims != state.options.dims || header.metric != static_cast<uint8_t>(state.options.metric)) {
+    return Status::InvalidArgument("segment \"" + segment->path() + "\" has other dimensions or metric");
+  }
+  if (segment->node_count() == 0) return Status::Ok();
+  const uint32_t index = static_cast<uint32_t>(state.sources.size());
+  state.sources.emplace_back(std::move(segment), state.query.data());
+  Status status = state.sources.back().ScoreWhole(&state.found);
+  if (status.code() == StatusCode::kCorruption) {
+    state.corrupt_segment = state.sources.back().segment().id();
+  }
+  VECCKPT_RETURN_IF_ERROR(status);
+  state.AddFound(index, true);
+  return Status::Ok();
+}
+
+void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance) {
+  state_->resolved.Append({distance, ordinal, sequence, kTail, true});
+  ++state_->tail_entries;
+}
+
+void MergedSearch::Start() {
+  State& state = *state_;
+  uint64_t entries = state.tail_entries;
+  for (const SegmentSource& source : state.sources) entries += source.segment().entry_count();
+  for (SegmentSource& source : state.sources) {
+    const double own = static_cast<double>(source.segment().entry_count());
+    source.SetShare(entries == 0 ? 0 : own / static_cast<double>(entries), state.options.ef_search);
+  }
+  state.waiting.Heapify();
+  state.resolved.Heapify();
+  state.started = true;
+}
+
+Result<MergedSearch::Step> MergedSearch::Next() {
+  State& state = *state_;
+  if (!state.started) return Status::Internal("a search was asked for rows before it started");
+  if (state.expects == State::Waiting::kResolution) {
+    return Status::Internal("a search was asked for more before a candidate was resolved");
+  }
+  state.expects = State::Waiting::kNothing;
+  Step step;
+  for (;;) {
+    if (state.options.iterative == IterativeScan::kOff && state.counters.emitted >= state.options.ef_search) {
+      return Step();
+    }
+    VECCKPT_RETURN_IF_ERROR(state.CloseStreams());
+    if (!state.resolved.empty() &&
+        (state.waiting.empty() || state.resolved.top().distance <= state.waiting.top().bound)) {
+      if (state.EmitNearest(&step)) return step;
+    } else if (!state.waiting.empty()) {
+      const Result<bool> asked = state.BeginRerank(&step);
+      if (!asked.ok()) return asked.status();
+      if (*asked) return step;
+    } else {
+      return Step();
+    }
+  }
+}
+
+void MergedSearch::Resolve(double exact_distance) {
+  State& state = *state_;
+  if (state.expects != State::Waiting::kResolution) return;
+  ResolvedRow row = state.current;
+  row.distance = exact_distance;
+  state.SkipOrdinal();
+  state.resolved.Push(row);
+}
+
+void MergedSearch::ResolveGone() {
+  State& state = *state_;
+  if (state.expects != State::Waiting::kResolution) return;
+  state.CountOut(state.current);
+  state.SkipOrdinal();
+}
+
+void MergedSearch::EmitFailed() {
+  State& state = *state_;
+  if (state.expects != State::Waiting::kOutcome) return;
+  state.expects = State::Waiting::kNothing;
+  --state.counters.emitted;
+  state.last_distance = state.distance_before;
+  if (state.current.source == kTail || !state.current.first) return;
+  state.sources[state.current.source].TakeBackReturned();
+  state.sources[state.current.source].CountUseless();
+}
+
+uint64_t MergedSearch::corrupt_segment() const {
+  return state_->corrupt_segment;
+}
+
+const SearchCounters& MergedSearch::counters() const {
+  state_->counters.distances = 0;
+  for (const SegmentSource& source : state_->sources) state_->counters.distances += source.distance_count();
+  return state_->counters;
+}
+
+size_t MergedSearch::memory_bytes() const {
+  return state_->MemoryBytes();
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,86 @@
+// One search over all segments and the tail: design.md section 6 without PostgreSQL.
+//
+// The caller drives it. Next() says what it needs:
+//   kRerank  fetch the entry `ordinal` (checking `sequence`) from the log, then call Resolve or ResolveGone
+//   kEmit    this entry is the next row; the caller may find it gone by now and simply call Next again, after
+//            calling EmitFailed
+//   kDone    no more rows
+// Segments come first (AddSegment), then the tail's exact distances (AddExact), then Start.
+//
+// Waiting candidates are keyed by a lower bound of their exact search distance (exact.hpp); the smallest is
+// re-ranked next. A row is emitted when its exact distance is at most every waiting lower bound, each graph
+// stream that has given r rows is closed at ef_s (r <= ef_s / 4) or r + ef_s, and flat segments, orphans and
+// the tail are scored whole. ef_s is the segment's share of ef_search: max(10, ceil(ef p + 3 sqrt(ef p (1 -
+// p)))), at most ef. Nodes that give no row do not count towards a width once that is known. strict_order
+// drops a row found nearer than the last one emitted, relaxed_order returns it, off ends after the first
+// closing with at most ef_search rows. When streams have seen max_scan_tuples nodes beyond the first closing,
+// or the search has grown by memory_limit since, they stop advancing and what has been seen is emitted.
+//
+// NaN distances (Resolve) sort last. Memory grows with what is seen. Thread safety: one thread at a time.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/status.hpp"
+#include "segment/segment.hpp"
+
+namespace vecckpt {
+
+enum class IterativeScan { kOff, kRelaxedOrder, kStrictOrder };
+
+struct SearchOptions {
+  Metric metric = Metric::kL2;
+  uint32_t dims = 0;
+  uint32_t ef_search = 40;
+  IterativeScan iterative = IterativeScan::kStrictOrder;
+  uint64_t max_scan_tuples = 20000;
+  uint64_t memory_limit = 4 << 20;  // bytes
+};
+
+struct SearchCounters {
+  uint64_t distances = 0;  // code distances computed
+  uint64_t reranked = 0;   // Resolve and ResolveGone
+  uint64_t emitted = 0;
+  uint64_t dropped = 0;  // strict_order's drops
+};
+
+class MergedSearch {
+ public:
+  enum class Action { kRerank, kEmit, kDone };
+  struct Step {
+    Action action = Action::kDone;
+    uint64_t ordinal = 0;
+    uint64_t sequence = 0;
+    double distance = 0;      // kEmit: exact search distance
+    uint64_t segment_id = 0;  // 0: the tail
+  };
+
+  // `query`: dims finite values, not all zero under cosine; copied.
+  MergedSearch(const SearchOptions& options, const float* query);
+  ~MergedSearch();
+
+  // REQUIRES: before Start. `segment` is kept alive by the search.
+  Status AddSegment(std::shared_ptr<const Segment> segment);
+  // An entry of the tail with its exact search distance. REQUIRES: before Start.
+  void AddExact(uint64_t ordinal, uint64_t sequence, double distance);
+  void Start();
+
+  // kCorruption when a segment's contents cannot be right; corrupt_segment() then names it.
+  Result<Step> Next();
+  void Resolve(double exact_distance);
+  void ResolveGone();
+  void EmitFailed();
+
+  uint64_t corrupt_segment() const;
+  const SearchCounters& counters() const;
+  size_t memory_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vecckpt

@@ -1,0 +1,133 @@
+// Entries of the log become a flat segment: at once (RunSeal) or in batches (FlatSegmentBuilder).
+
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "index/jobs.hpp"
+#include "index/segment_assembly.hpp"
+
+namespace vecckpt {
+
+namespace {
+
+Status CheckBatch(const EntryBatch& batch, const Geometry& geometry) {
+  if (geometry.slots_per_extent == 0) return Status::InvalidArgument("no slots in an extent");
+  if (batch.vectors.size() / geometry.dims != batch.ordinals.size() ||
+      batch.vectors.size() % geometry.dims != 0) {
+    return Status::InvalidArgument("a batch has " + std::to_string(batch.vectors.size()) + " values for " +
+                                   std::to_string(batch.ordinals.size()) + " entries");
+  }
+  return Status::Ok();
+}
+
+VectorStatistics StatisticsOf(const EntryBatch& batch) {
+  VectorStatistics statistics;
+  statistics.Add(batch.vectors.data(), batch.vectors.size());
+  return statistics;
+}
+
+// Takes in the batch's extents. Of entries that earlier batches had in them, those of lower sequences are
+// gone.
+void AddExtents(const EntryBatch& batch, uint32_t slots_per_extent, SegmentAssembly* assembly) {
+  std::unordered_set<uint64_t> reused;
+  for (const ExtentRecord& record : batch.extents) {
+    if (assembly->extents().Add(record)) reused.insert(record.extent);
+  }
+  if (reused.empty()) return;
+  assembly->nodes().RemoveOrdinals(
+      [&](uint64_t ordinal) { return reused.count(ordinal / slots_per_extent) > 0; });
+}
+
+Status AddEntries(const EntryBatch& batch, const Geometry& geometry, SegmentAssembly* assembly,
+                  const std::atomic<bool>* cancel) {
+  AddExtents(batch, geometry.slots_per_extent, assembly);
+  ExtentTable own;
+  for (const ExtentRecord& record : batch.extents) own.Add(record);
+
+  const Codec& codec = assembly->codec();
+  CodeBuffer code(codec.stride());
+  const ExtentRecord* record = nullptr;
+  bool current = false;
+  for (size_t i = 0; i < batch.ordinals.size(); ++i) {
+    if (cancel != nullptr) VECCKPT_RETURN_IF_ERROR(PollCancel(*cancel));
+    const uint64_t extent = batch.ordinals[i] / geometry.slots_per_extent;
+    if (record == nullptr || record->extent != extent) {
+      record = own.Find(extent);
+      if (record == nullptr) {
+        return Status::InvalidArgument("a batch lacks the record of extent " + std::to_string(extent));
+      }
+      current = assembly->extents().Holds(extent, record->sequence);
+    }
+    if (!current) continue;
+    codec.Encode(batch.vectors.data() + i * geometry.dims, code.data());
+    const Result<uint32_t> node = assembly->nodes().FindOrAdd(code.data());
+    if (!node.ok()) return node.status();
+    VECCKPT_RETURN_IF_ERROR(assembly->nodes().AddOrdinal(*node, batch.ordinals[i]));
+  }
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<SegmentAssembly>> Begin(const JobOutput& output, const VectorStatistics& statistics) {
+  const Geometry& geometry = output.geometry;
+  Result<std::unique_ptr<Codec>> codec =
+      Codec::Train(geometry.code_kind, geometry.metric, geometry.dims, statistics);
+  if (!codec.ok()) return codec.status();
+  return SegmentAssembly::Create(output, std::move(*codec), ExtentTable());
+}
+
+}  // namespace
+
+Result<SegmentHeader> RunSeal(const SealInput& input, JobContext& context) {
+  VECCKPT_RETURN_IF_ERROR(PollCancel(context.cancel));
+  Result<std::unique_ptr<SegmentAssembly>> assembly = Begin(input.output, StatisticsOf(input.entries));
+  if (!assembly.ok()) return assembly.status();
+  VECCKPT_RETURN_IF_ERROR(CheckBatch(input.entries, input.output.geometry));
+  (*assembly)->nodes().Reserve(input.entries.ordinals.size());
+  VECCKPT_RETURN_IF_ERROR(AddEntries(input.entries, input.output.geometry, assembly->get(), &context.cancel));
+  return (*assembly)->Finish(SegmentKind::kFlat, input.output, {}, HeaderWithoutGraph(), &context.cancel);
+}
+
+struct FlatSegmentBuilder::State {
+  JobOutput output;
+  std::unique_ptr<SegmentAssembly> assembly;
+};
+
+FlatSegmentBuilder::FlatSegmentBuilder(std::unique_ptr<State> state) : state_(std::move(state)) {}
+FlatSegmentBuilder::~FlatSegmentBuilder() = default;
+
+Result<std::unique_ptr<FlatSegmentBuilder>> FlatSegmentBuilder::Create(const JobOutput& output,
+                                                                       const VectorStatistics& statistics) {
+  Result<std::unique_ptr<SegmentAssembly>> assembly = Begin(output, statistics);
+  if (!assembly.ok()) return assembly.status();
+  auto state = std::make_unique<State>();
+  state->output = output;
+  state->assembly = std::move(*assembly);
+  return std::unique_ptr<FlatSegmentBuilder>(new FlatSegmentBuilder(std::move(state)));
+}
+
+Status FlatSegmentBuilder::Add(const EntryBatch& batch) {
+  VECCKPT_RETURN_IF_ERROR(CheckBatch(batch, state_->output.geometry));
+  if (!state_->assembly->codec().Holds(StatisticsOf(batch))) {
+    return Status::InvalidArgument("a batch has vectors that the statistics do not cover");
+  }
+  return AddEntries(batch, state_->output.geometry, state_->assembly.get(), nullptr);
+}
+
+uint64_t FlatSegmentBuilder::entry_count() const {
+  return state_->assembly->nodes().entry_count();
+}
+
+uint64_t FlatSegmentBuilder::memory_bytes() const {
+  return state_->assembly->nodes().memory_bytes() + state_->assembly->extents().memory_bytes();
+}
+
+Result<SegmentHeader> FlatSegmentBuilder::Finish(PositionRange range, uint64_t end_hash, uint64_t max_lsn) {
+  JobOutput& output = state_->output;
+  output.range = range;
+  output.end_hash = end_hash;
+  output.max_lsn = max_lsn;
+  return state_->assembly->Finish(SegmentKind::kFlat, output, {}, HeaderWithoutGraph(), nullptr);
+}
+
+}  // namespace vecckpt

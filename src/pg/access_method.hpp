@@ -1,0 +1,36 @@
+// The callbacks of access method vhnsw, one file a duty: am_build, am_insert, am_scan, am_vacuum, am_cost,
+// am_handler (with validation).
+
+#pragma once
+
+#include "pg/pg.hpp"
+
+extern "C" {
+#include "nodes/pathnodes.h"
+}
+
+namespace vecckpt {
+
+extern "C" {
+IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_info);
+void vhnswbuildempty(Relation index);
+bool vhnswinsert(Relation index, Datum* values, bool* isnull, ItemPointer heap_tid, Relation heap,
+                 IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo* index_info);
+IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
+                                       IndexBulkDeleteCallback callback, void* callback_state);
+IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);
+void vhnswcostestimate(PlannerInfo* root, IndexPath* path, double loop_count, Cost* startup_cost,
+                       Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages);
+IndexScanDesc vhnswbeginscan(Relation index, int key_count, int orderby_count);
+void vhnswrescan(IndexScanDesc scan, ScanKey keys, int key_count, ScanKey orderbys, int orderby_count);
+bool vhnswgettuple(IndexScanDesc scan, ScanDirection direction);
+void vhnswendscan(IndexScanDesc scan);
+bool vhnswvalidate(Oid opclass);
+}
+
+// What a progress view shows while an index is built.
+constexpr int64 kPhaseLoad = 2;   // writing the log
+constexpr int64 kPhaseGraph = 3;  // building graphs
+extern "C" char* vhnswbuildphasename(int64 phase);
+
+}  // namespace vecckpt

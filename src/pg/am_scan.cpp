@@ -1,0 +1,359 @@
+// amgettuple: a scan in distance order.
+//
+// The first call takes the current generation of segments, compares it with the log if nobody has yet, scores
+// the tail exactly and starts a MergedSearch; each further call drives it to the next row. Vectors and TIDs
+// are read from the log when they are needed. A NULL query, and a zero vector under cosine, has no nearest
+// rows: it returns every indexed row in log order.
+//
+// Memory: one context a scan, reset by rescan; C++ objects hang on it by a reset callback (ScanObjects). No
+// pins and no locks are held between calls, so only MVCC snapshots can be served.
+
+#include "pg/access_method.hpp"
+#include "pg/entry_reader.hpp"
+#include "pg/mappings.hpp"
+#include "pg/options.hpp"
+#include "pg/vector_input.hpp"
+
+#include <limits>
+#include <memory>
+
+#include "hnsw/exact.hpp"
+#include "index/merged_search.hpp"
+
+namespace vecckpt {
+namespace {
+
+// What has a destructor.
+struct ScanObjects {
+  std::shared_ptr<const IndexMapping> mapping;
+  std::unique_ptr<MergedSearch> search;
+};
+
+enum class Phase { kNotStarted, kSearch, kInLogOrder, kDone };
+
+struct ScanState {
+  MemoryContext context;
+  MemoryContextCallback destroy;
+  ScanObjects* objects;
+  Phase phase;
+  LogReader reader;
+  const OpclassSupport* support;
+  VectorRef query;
+  float* vector;  // room for one
+  uint64 emitted;
+  uint64 tail_scanned;
+  // kInLogOrder: where to go on
+  uint64 position;
+  uint64 end;
+  bool null_distance;  // else NaN
+};
+
+ScanState* StateOf(IndexScanDesc scan) {
+  return static_cast<ScanState*>(scan->opaque);
+}
+
+void DestroyObjects(void* argument) {
+  delete static_cast<ScanObjects*>(argument);
+}
+
+// Forgets the search, keeps the scan.
+void ResetScan(ScanState* state) {
+  MemoryContextReset(state->context);  // destroys the objects
+  state->objects = nullptr;
+  state->phase = Phase::kNotStarted;
+  state->emitted = 0;
+}
+
+void CreateObjects(ScanState* state) {
+  ThrowIfFailed(Guard([state] {
+    state->objects = new ScanObjects;
+    return Status::Ok();
+  }));
+  state->destroy.func = DestroyObjects;
+  state->destroy.arg = state->objects;
+  MemoryContextRegisterResetCallback(state->context, &state->destroy);
+}
+
+void WarnOncePerSession() {
+  static bool warned = false;
+  if (warned) return;
+  warned = true;
+  ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("vecckpt is not preloaded, vhnsw indexes are scanned exactly and slowly"),
+                    errhint("Add vecckpt to shared_preload_libraries and restart the server.")));
+}
+
+// Leaves in state->objects->mapping the segments to search: null for none.
+void TakeMapping(IndexScanDesc scan, ScanState* state) {
+  if (shared == nullptr) return WarnOncePerSession();
+  MapValidated(scan->indexRelation, &state->reader, &state->objects->mapping);
+}
+
+void StartObjects(ScanState* state) {
+  ThrowIfFailed(Guard([state] {
+    SearchOptions options;
+    options.metric = state->support->metric;
+    options.dims = state->query.dims;
+    options.ef_search = static_cast<uint32>(ef_search);
+    options.iterative = static_cast<IterativeScan>(iterative_scan);
+    options.max_scan_tuples = static_cast<uint64>(max_scan_tuples);
+    options.memory_limit = static_cast<uint64>(work_mem * 1024.0 * scan_mem_multiplier);
+    state->objects->search = std::make_unique<MergedSearch>(options, state->query.data);
+    if (state->objects->mapping != nullptr)
+      for (const auto& segment : state->objects->mapping->segments)
+        VECCKPT_RETURN_IF_ERROR(state->objects->search->AddSegment(segment));
+    return Status::Ok();
+  }));
+}
+
+// Scores the entries of positions [begin, end) exactly.
+void ScanTailRange(ScanState* state, EntryRun* run, double* distances, uint64 begin, uint64 end) {
+  uint32 dims = state->query.dims;
+  while (begin < end) {
+    CHECK_FOR_INTERRUPTS();
+    begin = ReadRun(&state->reader, begin, end, run);
+    for (uint32 i = 0; i < run->count; i++)
+      distances[i] =
+          ExactDistance(state->support->metric, state->query.data, run->vectors + uint64{i} * dims, dims);
+    state->tail_scanned += run->count;
+    ThrowIfFailed(Guard([&] {
+      for (uint32 i = 0; i < run->count; i++)
+        state->objects->search->AddExact(run->ordinals[i], run->extent.sequence, distances[i]);
+      return Status::Ok();
+    }));
+  }
+}
+
+// The tail: every position below the log's end that no segment covers.
+void ScanTail(ScanState* state) {
+  uint64 end = LogEnd(&state->reader);
+  uint64 begin = state->reader.meta->first_sequence * state->reader.meta->slots_per_extent;
+  EntryRun* run = nullptr;
+  double* distances = nullptr;
+  const IndexMapping* mapping = state->objects->mapping.get();
+  size_t count = mapping == nullptr ? 0 : mapping->segments.size();
+  for (size_t i = 0; i <= count; i++) {
+    uint64 gap_end = i < count ? Min(end, mapping->segments[i]->range().begin) : end;
+    if (begin < gap_end) {
+      if (run == nullptr) {
+        run = NewEntryRun(state->reader);
+        distances = static_cast<double*>(palloc(sizeof(double) * state->reader.meta->slots_per_extent));
+      }
+      ScanTailRange(state, run, distances, begin, gap_end);
+    }
+    if (i < count) begin = Max(begin, mapping->segments[i]->range().end);
+  }
+}
+
+// Takes the query; tells how to answer it.
+Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
+  ScanKey orderby = &scan->orderByData[0];
+  if (orderby->sk_flags & SK_ISNULL) {
+    state->null_distance = true;
+    return Phase::kInLogOrder;
+  }
+  state->query = state->support->to_vector(orderby->sk_argument);
+  if (state->reader.meta->dims == 0) return Phase::kDone;
+  if (state->query.dims != state->reader.meta->dims)
+    RaiseWrongDims(state->reader.meta->dims, state->query.dims);
+  if (!IsIndexable(state->support->metric, state->query)) {
+    state->null_distance = false;
+    return Phase::kInLogOrder;
+  }
+  return Phase::kSearch;
+}
+
+void StartScan(IndexScanDesc scan, ScanState* state) {
+  if (!IsMVCCSnapshot(scan->xs_snapshot))
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("vhnsw indexes can only be scanned with an MVCC snapshot")));
+  if (scan->numberOfOrderBys != 1)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("vhnsw indexes can only be scanned in distance order")));
+  MemoryContext caller = MemoryContextSwitchTo(state->context);
+  state->phase = Phase::kDone;
+  state->tail_scanned = 0;
+  pgstat_count_index_scan(scan->indexRelation);
+  if (OpenLog(&state->reader, scan->indexRelation, nullptr)) {
+    state->phase = TakeQuery(scan, state);
+    if (state->reader.meta->next_sequence == 0) state->phase = Phase::kDone;
+    if (state->phase == Phase::kInLogOrder) {
+      state->position = state->reader.meta->first_sequence * state->reader.meta->slots_per_extent;
+      state->end = LogEnd(&state->reader);
+    } else if (state->phase == Phase::kSearch) {
+      CreateObjects(state);
+      TakeMapping(scan, state);
+      StartObjects(state);
+      ScanTail(state);
+      state->vector = static_cast<float*>(palloc(state->reader.meta->vector_bytes));
+      ThrowIfFailed(Guard([state] {
+        state->objects->search->Start();
+        return Status::Ok();
+      }));
+    }
+  }
+  MemoryContextSwitchTo(caller);
+}
+
+void SetRow(IndexScanDesc scan, const ItemPointerData& tid, double distance, bool is_null) {
+  scan->xs_heaptid = tid;
+  scan->xs_recheck = false;
+  scan->xs_recheckorderby = false;
+  scan->xs_orderbyvals[0] = Float8GetDatum(distance);
+  scan->xs_orderbynulls[0] = is_null;
+}
+
+bool NextInLogOrder(IndexScanDesc scan, ScanState* state) {
+  uint32 slots = state->reader.meta->slots_per_extent;
+  ExtentCopy* copy = nullptr;
+  while (state->position < state->end) {
+    CHECK_FOR_INTERRUPTS();
+    uint64 sequence = state->position / slots;
+    if (copy == nullptr) copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+    if (!ReadDirectory(&state->reader, sequence, copy)) {
+      state->position = (sequence + 1) * slots;
+      continue;
+    }
+    uint32 used = static_cast<uint32>(Min(uint64{copy->header.used}, state->end - sequence * slots));
+    for (uint32 slot = state->position % slots; slot < used; slot++) {
+      if (copy->slots[slot].flags & kSlotDead) continue;
+      state->position = sequence * slots + slot + 1;
+      SetRow(scan, copy->slots[slot].tid, std::numeric_limits<double>::quiet_NaN(), state->null_distance);
+      pfree(copy);
+      return true;
+    }
+    state->position = (sequence + 1) * slots;
+  }
+  if (copy != nullptr) pfree(copy);
+  return false;
+}
+
+// A segment's contents cannot be right: without it if nothing has been returned yet.
+void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failure) {
+  uint64 id = state->objects->search->corrupt_segment();
+  Notices notices;
+  Failure aside = Guard([&] {
+    const IndexMapping& mapping = *state->objects->mapping;
+    return SetAside(mapping.manifest, mapping.generation, {id}, failure.message, &notices);
+  });
+  notices.Emit();
+  ThrowIfFailed(aside);
+  if (state->emitted > 0) ThrowIfFailed(failure);
+  ResetScan(state);
+  StartScan(scan, state);
+}
+
+bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    MergedSearch* search = state->objects->search.get();
+    MergedSearch::Step step;
+    Failure failure = Guard([&] {
+      auto next = search->Next();
+      if (!next.ok()) return next.status();
+      step = *next;
+      return Status::Ok();
+    });
+    if (failure.code == StatusCode::kCorruption && search->corrupt_segment() != 0) {
+      HandleCorruption(scan, state, failure);
+      if (state->phase != Phase::kSearch) return false;
+      continue;
+    }
+    ThrowIfFailed(failure);
+    switch (step.action) {
+      case MergedSearch::Action::kDone:
+        return false;
+      case MergedSearch::Action::kRerank: {
+        bool there = ReadEntry(&state->reader, step.ordinal, step.sequence, state->vector);
+        double distance =
+            there ? ExactDistance(state->support->metric, state->query.data, state->vector, state->query.dims)
+                  : 0;
+        ThrowIfFailed(Guard([&] {
+          if (there)
+            search->Resolve(distance);
+          else
+            search->ResolveGone();
+          return Status::Ok();
+        }));
+        break;
+      }
+      case MergedSearch::Action::kEmit: {
+        ItemPointerData tid;
+        if (ReadTid(&state->reader, step.ordinal, step.sequence, &tid)) {
+          SetRow(scan, tid, SqlDistance(state->support->metric, step.distance), false);
+          state->emitted++;
+          return true;
+        }
+        search->EmitFailed();
+        break;
+      }
+    }
+  }
+}
+
+void CountScan(IndexScanDesc scan, ScanState* state) {
+  if (shared == nullptr || state->objects == nullptr || state->objects->search == nullptr) return;
+  const SearchCounters& counters = state->objects->search->counters();
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(KeyOf(scan->indexRelation))) {
+    pg_atomic_fetch_add_u64(&entry->counters.searches, 1);
+    pg_atomic_fetch_add_u64(&entry->counters.distances, static_cast<int64>(counters.distances));
+    pg_atomic_fetch_add_u64(&entry->counters.reranked, static_cast<int64>(counters.reranked));
+    pg_atomic_fetch_add_u64(&entry->counters.emitted, static_cast<int64>(counters.emitted));
+    pg_atomic_fetch_add_u64(&entry->counters.dropped, static_cast<int64>(counters.dropped));
+    pg_atomic_fetch_add_u64(&entry->counters.tail_scanned, static_cast<int64>(state->tail_scanned));
+  }
+  LWLockRelease(shared->lock);
+}
+
+}  // namespace
+
+IndexScanDesc vhnswbeginscan(Relation index, int key_count, int orderby_count) {
+  IndexScanDesc scan = RelationGetIndexScan(index, key_count, orderby_count);
+  ScanState* state = static_cast<ScanState*>(palloc0(sizeof(ScanState)));
+  state->context = AllocSetContextCreate(CurrentMemoryContext, "vhnsw scan", ALLOCSET_DEFAULT_SIZES);
+  state->support = SupportOf(index);
+  scan->opaque = state;
+  if (orderby_count > 0) {
+    scan->xs_orderbyvals = static_cast<Datum*>(palloc0(sizeof(Datum) * orderby_count));
+    scan->xs_orderbynulls = static_cast<bool*>(palloc0(sizeof(bool) * orderby_count));
+  }
+  return scan;
+}
+
+void vhnswrescan(IndexScanDesc scan, ScanKey keys, int key_count, ScanKey orderbys, int orderby_count) {
+  (void)key_count, (void)orderby_count;
+  CountScan(scan, StateOf(scan));
+  ResetScan(StateOf(scan));
+  if (keys != nullptr && scan->numberOfKeys > 0)
+    memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+  if (orderbys != nullptr && scan->numberOfOrderBys > 0)
+    memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+bool vhnswgettuple(IndexScanDesc scan, ScanDirection direction) {
+  Assert(ScanDirectionIsForward(direction));
+  (void)direction;
+  ScanState* state = StateOf(scan);
+  if (state->phase == Phase::kNotStarted) StartScan(scan, state);
+  switch (state->phase) {
+    case Phase::kSearch:
+      if (NextInDistanceOrder(scan, state)) return true;
+      break;
+    case Phase::kInLogOrder:
+      if (NextInLogOrder(scan, state)) return true;
+      break;
+    default:
+      break;
+  }
+  state->phase = Phase::kDone;
+  return false;
+}
+
+void vhnswendscan(IndexScanDesc scan) {
+  ScanState* state = StateOf(scan);
+  CountScan(scan, state);
+  MemoryContextDelete(state->context);
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,88 @@
+// ambulkdelete and amvacuumcleanup: dead entries get a flag, wholly dead extents go to the free list. Only
+// directory pages are read.
+//
+// The slots of an extent are copied under a share lock, the callback runs unlocked (it may raise), and the
+// page is locked again to flag. Entries are never moved, so a slot number stays good between.
+
+#include "pg/access_method.hpp"
+#include "pg/log_append.hpp"
+#include "pg/log_read.hpp"
+#include "pg/shared_state.hpp"
+
+extern "C" {
+#include "commands/vacuum.h"
+}
+
+namespace vecckpt {
+namespace {
+
+void TellBuilder(Relation index) {
+  if (shared == nullptr) return;
+  IndexKey key = KeyOf(index);
+  LWLockAcquire(shared->lock, LW_SHARED);
+  IndexEntry* entry = FindEntry(key);
+  if (entry != nullptr) pg_atomic_write_u32(&entry->vacuumed, 1);
+  LWLockRelease(shared->lock);
+  if (entry != nullptr) WakeBuilder(key.database);
+}
+
+IndexBulkDeleteResult* NewStats() {
+  return static_cast<IndexBulkDeleteResult*>(palloc0(sizeof(IndexBulkDeleteResult)));
+}
+
+}  // namespace
+
+IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
+                                       IndexBulkDeleteCallback callback, void* callback_state) {
+  if (stats == nullptr) stats = NewStats();
+  LogReader reader;
+  if (!OpenLog(&reader, info->index, info->strategy)) return stats;
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  uint32* dead = static_cast<uint32*>(palloc(sizeof(uint32) * kMaxSlots));
+  double flagged = 0;
+  for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
+    vacuum_delay_point();
+    if (!ReadDirectory(&reader, sequence, copy)) continue;
+    uint32 count = 0;
+    for (uint32 i = 0; i < copy->header.used; i++)
+      if (!(copy->slots[i].flags & kSlotDead) && callback(&copy->slots[i].tid, callback_state))
+        dead[count++] = i;
+    if (count == 0) continue;
+    int now =
+        FlagDead(info->index, reader.meta->pages_per_extent, copy->header.extent, sequence, dead, count);
+    if (now > 0) flagged += now;
+  }
+  stats->tuples_removed += flagged;
+  if (flagged > 0) TellBuilder(info->index);
+  pfree(dead);
+  pfree(copy);
+  return stats;
+}
+
+IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
+  if (info->analyze_only) return stats;
+  if (stats == nullptr) stats = NewStats();
+  LogReader reader;
+  if (!OpenLog(&reader, info->index, info->strategy)) return stats;
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  double live = 0;
+  for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
+    vacuum_delay_point();
+    if (!ReadDirectory(&reader, sequence, copy)) continue;
+    live += copy->header.live;
+    bool full = copy->header.used == reader.meta->slots_per_extent;
+    if (full && copy->header.live == 0 && FreeExtent(info->index, sequence)) {
+      stats->pages_deleted += reader.meta->pages_per_extent;
+      stats->pages_newly_deleted += reader.meta->pages_per_extent;
+    }
+  }
+  stats->num_pages = RelationGetNumberOfBlocks(info->index);
+  stats->num_index_tuples = live;
+  stats->estimated_count = false;
+  ReadMeta(info->index, reader.meta);
+  if (reader.meta->free_head != kNoExtent) stats->pages_free = stats->pages_deleted;
+  pfree(copy);
+  return stats;
+}
+
+}  // namespace vecckpt

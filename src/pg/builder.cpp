@@ -1,0 +1,511 @@
+// A builder visits the vhnsw indexes of one database and keeps their segments up with their logs.
+//
+// Its main thread makes every PostgreSQL call and stays responsive: it opens an index with a conditional lock
+// in a short transaction, asks the policy for jobs, reads what they need out of the log, and hands them to
+// compute threads. Finished jobs come back as completions, whose segments it publishes.
+//
+// Visits are driven by hints in shared memory (BuilderWanted); the catalog is looked through at the start and
+// now and then, for indexes without an entry. It leaves when it has been idle for a while, or is asked to.
+// Every way out joins the threads (BuilderExit).
+
+#include "pg/builder.hpp"
+
+#include "pg/builder_work.hpp"
+#include "pg/entry_reader.hpp"
+#include "pg/options.hpp"
+
+extern "C" {
+#include "access/heapam.h"
+#include "catalog/pg_am.h"
+#include "postmaster/interrupt.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+}
+
+namespace vecckpt {
+namespace {
+
+constexpr long kNapMilliseconds = 200;
+constexpr int kIdleSeconds = 5;
+constexpr int kCatalogSeconds = 5;
+constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
+
+struct BuilderState {
+  Builder* builder;  // C++ heap
+  int slot;
+  Oid database;
+  Oid access_method;
+  MemoryContext context;  // reset between visits
+  TimestampTz next_catalog;
+  TimestampTz idle_since;
+};
+
+BuilderState state;  // static: lives across longjmp and into BuilderExit
+
+void BuilderExit(int code, Datum argument) {
+  (void)code, (void)argument;
+  Builder* builder = state.builder;
+  state.builder = nullptr;
+  Guard([builder] {
+    delete builder;  // the pool first of all: cancels and joins
+    return Status::Ok();
+  });
+  UnregisterAllWriters();
+  IndexKey* keys;
+  int count = ListEntries(state.database, &keys);
+  for (int i = 0; i < count; i++)
+    ChangeEntry(keys[i], [](IndexFields& f) {
+      if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+      if (f.seal_request > f.seal_done) {
+        // Nobody works on it any more; whoever waits is told.
+        f.seal_done = f.request_done = f.seal_request;
+        f.outcome = RequestOutcome::kFailed;
+        strlcpy(f.last_error, "the builder ended", sizeof(f.last_error));
+      }
+    });
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  memset(&shared->builders[state.slot], 0, sizeof(BuilderSlot));
+  if (shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
+  LWLockRelease(shared->lock);
+  ConditionVariableBroadcast(&shared->changed);
+}
+
+// ---- one visit ----
+
+struct Visit {
+  Relation index;
+  LogReader reader;
+  IndexKey key;
+  IndexFields fields;
+  uint64 first;  // position of the first sequence
+  uint64 end;    // the log's end
+};
+
+void SetState(const IndexKey& key, const char* text) {
+  ChangeEntry(key, [text](IndexFields& f) {
+    f.claim = MyProcPid;
+    strlcpy(f.state, text, sizeof(f.state));
+  });
+}
+
+// What a waiting vec_checkpoint is told where this index cannot be worked on.
+void AnswerRequest(const IndexKey& key, RequestOutcome outcome) {
+  ChangeEntry(key, [outcome](IndexFields& f) {
+    if (f.seal_request <= f.seal_done) return;
+    f.seal_done = f.request_done = f.seal_request;
+    f.outcome = outcome;
+  });
+  ConditionVariableBroadcast(&shared->changed);
+}
+
+// Everything the request wants is covered; the launcher makes it durable and answers.
+void PassRequestOn(const IndexKey& key, uint64 request) {
+  ChangeEntry(key, [request](IndexFields& f) {
+    if (f.seal_done < request) f.seal_done = request;
+  });
+  WakeLauncher();
+}
+
+// Counts each segment's dead entries again, after a vacuum.
+void CountDead(Visit* visit) {
+  Builder* builder = state.builder;
+  const IndexMapping* mapping = builder->visited->mapping.get();
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  uint32 slots = visit->reader.meta->slots_per_extent;
+  for (const auto& segment : mapping->segments) {
+    uint64 live = 0;
+    PositionRange range = segment->range();
+    for (const ExtentRecord& record : segment->extents()) {
+      CHECK_FOR_INTERRUPTS();
+      if (!ReadDirectoryOf(&visit->reader, record.extent, record.sequence, copy)) continue;
+      for (uint32 i = 0; i < copy->header.used; i++) {
+        uint64 position = record.sequence * slots + i;
+        if (position >= range.begin && position < range.end && !(copy->slots[i].flags & kSlotDead)) live++;
+      }
+    }
+    uint64 dead = segment->entry_count() - Min(live, segment->entry_count());
+    uint64 id = segment->id();
+    ThrowIfFailed(Guard([&] {
+      builder->visited->dead[id] = dead;
+      return Status::Ok();
+    }));
+  }
+  pfree(copy);
+}
+
+// Reads which entries of the planned inputs are alive now.
+void ReadLiveness(Visit* visit, const PlannedJob& planned) {
+  Builder* builder = state.builder;
+  ThrowIfFailed(Guard([&] {
+    builder->liveness = std::make_shared<Liveness>(visit->reader.meta->slots_per_extent);
+    return Status::Ok();
+  }));
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  for (const auto& segment : builder->visited->mapping->segments) {
+    bool wanted = false;
+    for (uint64_t id : planned.segments) wanted = wanted || id == segment->id();
+    if (!wanted) continue;
+    for (const ExtentRecord& record : segment->extents()) {
+      CHECK_FOR_INTERRUPTS();
+      if (!ReadDirectoryOf(&visit->reader, record.extent, record.sequence, copy)) continue;
+      ThrowIfFailed(Guard([&] {
+        std::vector<uint64_t> dead((copy->header.used + 63) / 64);
+        for (uint32 i = 0; i < copy->header.used; i++)
+          if (copy->slots[i].flags & kSlotDead) dead[i / 64] |= uint64_t{1} << (i % 64);
+        builder->liveness->SetExtent(record.extent, record.sequence, copy->header.used, std::move(dead));
+        return Status::Ok();
+      }));
+    }
+  }
+  pfree(copy);
+}
+
+// Reads the entries of a planned seal and submits it.
+void Seal(Visit* visit, PositionRange range, bool by_request) {
+  Builder* builder = state.builder;
+  uint32 dims = visit->reader.meta->dims;
+  EntryRun* run = NewEntryRun(visit->reader);
+  ThrowIfFailed(Guard([&] {
+    builder->batch = EntryBatch();
+    return Status::Ok();
+  }));
+  uint64 end_hash = 0;
+  for (uint64 position = range.begin; position < range.end;) {
+    CHECK_FOR_INTERRUPTS();
+    position = ReadRun(&visit->reader, position, range.end, run);
+    end_hash = run->end_hash;
+    if (!run->found) continue;
+    ThrowIfFailed(Guard([&] {
+      EntryBatch& batch = builder->batch;
+      batch.vectors.insert(batch.vectors.end(), run->vectors, run->vectors + uint64{run->count} * dims);
+      batch.ordinals.insert(batch.ordinals.end(), run->ordinals, run->ordinals + run->count);
+      batch.extents.push_back(run->extent);
+      return Status::Ok();
+    }));
+  }
+  ThrowIfFailed(
+      Guard([&] { return StartSeal(builder, range, end_hash, visit->reader.max_lsn, by_request); }));
+}
+
+void StartPlannedJobs(Visit* visit, bool seal_all) {
+  Builder* builder = state.builder;
+  for (size_t i = 0; i < builder->plan.size(); i++) {
+    const PlannedJob& planned = builder->plan[i];
+    if (planned.kind == JobKind::kSeal) {
+      SetState(visit->key, "sealing");
+      Seal(visit, planned.range, seal_all);
+      continue;
+    }
+    SetState(visit->key, planned.kind == JobKind::kMerge ? "merging" : "building graph");
+    ReadLiveness(visit, planned);
+    ThrowIfFailed(Guard([&] {
+      return StartRewrite(builder, planned, BuildThreads(), uint64{static_cast<uint32>(build_memory)} * 1024);
+    }));
+  }
+}
+
+// Takes up a new request, and passes it on when everything it wants is covered.
+bool CheckRequest(Visit* visit) {
+  IndexWork* work = state.builder->visited;
+  const IndexFields& fields = visit->fields;
+  if (fields.seal_request <= fields.seal_done) return false;
+  if (work->request != fields.seal_request) {
+    work->request = fields.seal_request;
+    work->request_target = visit->end;
+  }
+  uint64 open = 0;
+  ThrowIfFailed(
+      Guard([&] { return FindUncovered(state.builder, visit->first, work->request_target, &open); }));
+  if (open > 0) return true;
+  PassRequestOn(visit->key, work->request);
+  return false;
+}
+
+// REQUIRES: visit->reader is open and the log has a tail.
+void WorkOnIndex(Visit* visit) {
+  Builder* builder = state.builder;
+  const MetaPage* meta = visit->reader.meta;
+  Relation index = visit->index;
+  VisitFacts facts = {visit->key,
+                      meta->identity,
+                      RelationGetRelid(index),
+                      index->rd_rel->relpersistence,
+                      RelationGetRelationName(index),
+                      GeometryOf(*meta)};
+  ThrowIfFailed(Guard([&] { return BeginVisit(builder, facts); }));
+  IndexWork* work = builder->visited;
+  if (MapValidated(index, &visit->reader, &work->mapping) == Coverage::kDeferred) return;
+  if (work->mapping == nullptr) return;  // no room in shared memory
+
+  bool vacuumed = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(visit->key)) {
+    pg_atomic_write_u32(&entry->has_tail,
+                        0);  // before the log's end is read, so that no later insert is missed
+    vacuumed = pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
+  }
+  LWLockRelease(shared->lock);
+  SnapshotEntry(visit->key, &visit->fields);
+  visit->first = meta->first_sequence * meta->slots_per_extent;
+  visit->end = LogEnd(&visit->reader);
+  if (vacuumed) CountDead(visit);
+  if (!visit->fields.verified) ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
+  // A generation of this server's run was written here, verified as it was.
+  if (visit->fields.verified)
+    ThrowIfFailed(Guard([&] {
+      for (const auto& segment : work->mapping->segments) work->verified.insert(segment->id());
+      return Status::Ok();
+    }));
+
+  bool seal_all = CheckRequest(visit) || visit->fields.seal_idle;
+  uint64 open = 0;
+  ThrowIfFailed(Guard([&] { return FindUncovered(builder, visit->first, visit->end, &open); }));
+  ThrowIfFailed(Guard([&] {
+    return Plan(builder, seal_all, BuildThreads(), uint64{static_cast<uint32>(build_memory)} * 1024);
+  }));
+  if (visit->fields.failures == 0 || GetCurrentTimestamp() >= visit->fields.retry_at || seal_all)
+    StartPlannedJobs(visit, seal_all);
+  bool sealed = open == 0;
+  bool busy = work->seal_running || work->merge_running || work->large_running || work->verify_running;
+  ChangeEntry(visit->key, [&](IndexFields& f) {
+    f.tail_left = !sealed;
+    if (sealed) f.seal_idle = false;
+    if (!busy && f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+  });
+}
+
+// Opens the index if its lock is free. False: somebody else has it.
+bool VisitIndex(Oid index_oid, const IndexKey* expected) {
+  if (!ConditionalLockRelationOid(index_oid, AccessShareLock)) {
+    if (expected != nullptr) AnswerRequest(*expected, RequestOutcome::kLocked);
+    return false;
+  }
+  Relation index = nullptr;
+  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) index = relation_open(index_oid, NoLock);
+  bool ours = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
+              index->rd_rel->relam == state.access_method &&
+              index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+              !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
+  Visit visit = {};
+  if (ours) {
+    visit.index = index;
+    visit.key = KeyOf(index);
+    BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+    if (OpenLog(&visit.reader, index, strategy)) {
+      const MetaPage* meta = visit.reader.meta;
+      if (meta->identity != 0 && meta->next_sequence > 0) {
+        WorkOnIndex(&visit);
+      } else {
+        if (meta->identity != 0)
+          EnsureEntry(visit.key, meta->identity, index_oid, index->rd_rel->relpersistence);
+        LWLockAcquire(shared->lock, LW_SHARED);
+        if (IndexEntry* entry = FindEntry(visit.key)) {
+          pg_atomic_write_u32(&entry->has_tail, 0);
+          pg_atomic_write_u32(&entry->vacuumed, 0);
+        }
+        LWLockRelease(shared->lock);
+        // An empty log has nothing to verify, seal or make durable.
+        uint64 request = 0;
+        ChangeEntry(visit.key, [&](IndexFields& f) {
+          request = f.seal_request;
+          f.seal_idle = false;
+          if (f.current.manifest_id == 0) f.validated = f.verified = true;
+        });
+        PassRequestOn(visit.key, request);
+      }
+    }
+  }
+  // The entry of an index that is gone, or lives in another file by now: the sweep removes it.
+  if (expected != nullptr && (!ours || visit.key != *expected))
+    AnswerRequest(*expected, RequestOutcome::kDone);
+  if (index != nullptr) relation_close(index, NoLock);
+  UnlockRelationOid(index_oid, AccessShareLock);
+  return true;
+}
+
+// VisitIndex in a transaction of its own; an error is recorded for the index, and the others go on.
+void VisitGuarded(Oid index_oid, const IndexKey* expected) {
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  MemoryContext caller = MemoryContextSwitchTo(state.context);
+  PG_TRY();
+  {
+    VisitIndex(index_oid, expected);
+    PopActiveSnapshot();
+    CommitTransactionCommand();
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(state.context);
+    ErrorData* error = CopyErrorData();
+    HOLD_INTERRUPTS();
+    EmitErrorReport();
+    FlushErrorState();
+    AbortCurrentTransaction();
+    RESUME_INTERRUPTS();
+    if (expected != nullptr) {
+      TimestampTz now = GetCurrentTimestamp();
+      ChangeEntry(*expected, [&](IndexFields& f) {
+        f.failures++;
+        f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << Min(f.failures, 8u));
+        strlcpy(f.last_error, error->message, sizeof(f.last_error));
+      });
+      AnswerRequest(*expected, RequestOutcome::kFailed);
+    }
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(caller);
+  MemoryContextReset(state.context);
+}
+
+// ---- the main loop ----
+
+// OIDs of this database's vhnsw indexes, in the given context.
+int ListIndexes(Oid** oids) {
+  StartTransactionCommand();
+  int count = 0;
+  int room = 64;
+  *oids = static_cast<Oid*>(MemoryContextAlloc(state.context, sizeof(Oid) * room));
+  state.access_method = get_am_oid("vhnsw", true);
+  if (OidIsValid(state.access_method)) {
+    Relation classes = table_open(RelationRelationId, AccessShareLock);
+    TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
+    while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+      auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+      if (form->relkind != RELKIND_INDEX || form->relam != state.access_method) continue;
+      if (count == room) {
+        room *= 2;
+        *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * room));
+      }
+      (*oids)[count++] = form->oid;
+    }
+    table_endscan(scan);
+    table_close(classes, AccessShareLock);
+  }
+  CommitTransactionCommand();
+  return count;
+}
+
+// Every index of the catalog, so that those without an entry get one.
+void VisitAll() {
+  MemoryContext lists = AllocSetContextCreate(TopMemoryContext, "vecckpt index list", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext visits = state.context;
+  state.context = lists;
+  Oid* oids;
+  int count = ListIndexes(&oids);
+  state.context = visits;
+  for (int i = 0; i < count; i++) {
+    CHECK_FOR_INTERRUPTS();
+    VisitGuarded(oids[i], nullptr);
+  }
+  MemoryContextDelete(lists);
+}
+
+// Entries of this database that want a builder.
+int VisitWanted(TimestampTz now) {
+  MemoryContext lists =
+      AllocSetContextCreate(TopMemoryContext, "vecckpt wanted list", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext caller = MemoryContextSwitchTo(lists);
+  IndexKey* keys;
+  int count = ListEntries(state.database, &keys);
+  MemoryContextSwitchTo(caller);
+  int visited = 0;
+  for (int i = 0; i < count; i++) {
+    CHECK_FOR_INTERRUPTS();
+    Oid index_oid = InvalidOid;
+    bool wanted = false;
+    LWLockAcquire(shared->lock, LW_SHARED);
+    if (IndexEntry* entry = FindEntry(keys[i])) {
+      SpinLockAcquire(&entry->mutex);
+      wanted = BuilderWanted(entry, now) || entry->f.claim == MyProcPid;
+      index_oid = entry->f.index_oid;
+      SpinLockRelease(&entry->mutex);
+    }
+    LWLockRelease(shared->lock);
+    if (!wanted) continue;
+    visited++;
+    VisitGuarded(index_oid, &keys[i]);
+  }
+  MemoryContextDelete(lists);
+  return visited;
+}
+
+bool ShouldLeave() {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  bool leave = shared->builders[state.slot].leave;
+  LWLockRelease(shared->lock);
+  return leave || !builder_enabled;
+}
+
+void Round() {
+  TimestampTz now = GetCurrentTimestamp();
+  Notices notices;
+  int finished = 0;
+  Failure failure = Guard([&] { return DrainJobs(state.builder, &finished, &notices); });
+  notices.Emit();
+  if (failure.failed()) ereport(LOG, (errmsg("vecckpt: builder: %s", failure.message)));
+  if (now >= state.next_catalog) {
+    VisitAll();
+    state.next_catalog = now + int64{kCatalogSeconds} * USECS_PER_SEC;
+  }
+  int visited = VisitWanted(now);
+  if (finished > 0 || visited > 0 || state.builder->pool->outstanding() > 0)
+    state.idle_since = GetCurrentTimestamp();
+}
+
+void StartUp(int slot) {
+  state.slot = slot;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  state.database = shared->builders[slot].database;
+  shared->builders[slot].pid = MyProcPid;
+  shared->builders[slot].latch = MyLatch;
+  LWLockRelease(shared->lock);
+  ThrowIfFailed(Guard([] {
+    state.builder = new Builder;
+    auto pool = ThreadPool::Create(1 + kSmallJobThreads);
+    if (!pool.ok()) return pool.status();
+    state.builder->pool = std::move(*pool);
+    return Status::Ok();
+  }));
+  state.context = AllocSetContextCreate(TopMemoryContext, "vecckpt builder visit", ALLOCSET_DEFAULT_SIZES);
+  state.idle_since = GetCurrentTimestamp();
+}
+
+}  // namespace
+
+bool BuilderWanted(IndexEntry* entry, TimestampTz now) {
+  const IndexFields& f = entry->f;
+  if (f.seal_request > f.seal_done) return true;
+  if (f.retry_at > now) return false;
+  return pg_atomic_read_u32(&entry->has_tail) != 0 || pg_atomic_read_u32(&entry->vacuumed) != 0 ||
+         !f.validated || !f.verified || f.seal_idle;
+}
+
+}  // namespace vecckpt
+
+void vecckpt_builder_main(Datum argument) {
+  using namespace vecckpt;
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, die);
+  before_shmem_exit(BuilderExit, 0);
+  StartUp(DatumGetInt32(argument));
+  BackgroundWorkerUnblockSignals();
+  BackgroundWorkerInitializeConnectionByOid(state.database, InvalidOid, 0);
+  pgstat_report_activity(STATE_IDLE, nullptr);
+
+  while (!ShouldLeave()) {
+    Round();
+    TimestampTz idle_limit = state.idle_since + int64{kIdleSeconds} * USECS_PER_SEC;
+    if (GetCurrentTimestamp() >= idle_limit) break;
+    int events =
+        WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | WL_SOCKET_READABLE,
+                          state.builder->pool->wakeup_fd(), kNapMilliseconds, PG_WAIT_EXTENSION);
+    if (events & WL_LATCH_SET) ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+    if (ConfigReloadPending) {
+      ConfigReloadPending = false;
+      ProcessConfigFile(PGC_SIGHUP);
+    }
+  }
+  proc_exit(0);
+}

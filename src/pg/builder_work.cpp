@@ -1,0 +1,404 @@
+// See builder_work.hpp.
+
+#include "pg/builder_work.hpp"
+
+#include <algorithm>
+
+#include "base/checksum.hpp"
+#include "os/file.hpp"
+
+namespace vecckpt {
+namespace {
+
+constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a log line, unless asked for
+constexpr uint32 kMaxBackoffShift = 8;
+
+Status NewOutput(const IndexWork& work, JobOutput* output) {
+  VECCKPT_RETURN_IF_ERROR(EnsureFolder());
+  Result<uint64_t> id = RandomId();
+  if (!id.ok()) return id.status();
+  if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
+  output->segment_id = *id;
+  output->path = PathOf(SegmentName(work.key, *id));
+  output->identity = work.identity;
+  output->mode = FileMode();
+  output->geometry = work.geometry;
+  return Status::Ok();
+}
+
+Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
+  Result<ThreadPool::JobId> id = builder->pool->Submit(std::move(job));
+  if (!id.ok()) {
+    UnregisterWriter(running.segment_id);
+    return id.status();
+  }
+  IndexWork* work = builder->visited;
+  work->busy.insert(running.inputs.begin(), running.inputs.end());
+  if (running.verify)
+    work->verify_running = true;
+  else if (running.kind == JobKind::kSeal)
+    work->seal_running = true;
+  else if (running.large)
+    work->large_running = true;
+  else
+    work->merge_running = true;
+  builder->jobs[*id] = std::move(running);
+  return Status::Ok();
+}
+
+void Release(IndexWork* work, const RunningJob& job) {
+  for (uint64_t id : job.inputs) work->busy.erase(id);
+  if (job.verify) {
+    work->verify_running = false;
+  } else if (job.kind == JobKind::kSeal) {
+    work->seal_running = false;
+    work->seal_range = {};
+  } else if (job.large) {
+    work->large_running = false;
+  } else {
+    work->merge_running = false;
+  }
+}
+
+void RecordFailure(const IndexWork& work, const Status& status, Notices* notices) {
+  notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
+  TimestampTz now = GetCurrentTimestamp();
+  ChangeEntry(work.key, [&](IndexFields& f) {
+    if (f.failures < kMaxBackoffShift) f.failures++;
+    f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f.failures);
+    strlcpy(f.last_error, status.message().c_str(), sizeof(f.last_error));
+    // Whoever waits for this index learns why it takes longer.
+    if (f.seal_request > f.seal_done) {
+      f.seal_done = f.request_done = f.seal_request;
+      f.outcome = RequestOutcome::kFailed;
+    }
+  });
+  ConditionVariableBroadcast(&shared->changed);
+}
+
+// The current manifest of the work's index, or a new one; false if the log is another one by now.
+Result<bool> CurrentManifest(const IndexWork& work, Generation* base, Manifest* manifest) {
+  IndexFields fields;
+  if (!SnapshotEntry(work.key, &fields) || fields.identity != work.identity) return false;
+  *base = fields.current;
+  *manifest = Manifest();
+  if (fields.current.manifest_id != 0) {
+    auto loaded = LoadGeneration(work.key, fields.current);
+    if (!loaded.ok()) return loaded.status();
+    *manifest = std::move(*loaded);
+  }
+  manifest->key = work.key;
+  manifest->identity = work.identity;
+  manifest->index_oid = work.index_oid;
+  manifest->persistence = work.persistence;
+  manifest->geometry = work.geometry;
+  return true;
+}
+
+// Replaces the job's inputs by its result. False if an input is gone or the range is covered by now.
+bool Apply(const RunningJob& job, Manifest* manifest) {
+  size_t found = std::erase_if(manifest->segments, [&job](const ManifestSegment& segment) {
+    return std::find(job.inputs.begin(), job.inputs.end(), segment.id) != job.inputs.end();
+  });
+  if (found != job.inputs.size()) return false;
+  ManifestSegment made = Describe(*job.result);
+  for (const ManifestSegment& segment : manifest->segments)
+    if (segment.range.begin < made.range.end && made.range.begin < segment.range.end) return false;
+  auto place = std::find_if(manifest->segments.begin(), manifest->segments.end(),
+                            [&made](const ManifestSegment& s) { return s.range.begin >= made.range.end; });
+  manifest->segments.insert(place, made);
+  return true;
+}
+
+void CountJob(const IndexWork& work, const RunningJob& job, Notices* notices) {
+  const SegmentHeader& header = *job.result;
+  switch (job.kind) {
+    case JobKind::kSeal:
+      AddCounter(work.key, &IndexCounters::seals, 1);
+      break;
+    case JobKind::kMerge:
+      AddCounter(work.key, &IndexCounters::merges, 1);
+      break;
+    case JobKind::kGraph:
+      AddCounter(work.key, &IndexCounters::graph_builds, 1);
+      AddCounter(work.key, &IndexCounters::graph_insertions,
+                 header.node_count - Min(job.base_nodes, uint64{header.node_count}));
+      break;
+  }
+  if (job.kind == JobKind::kGraph || job.by_request || header.entry_count >= kLogEntries)
+    notices->Add("vecckpt: sealed positions %llu to %llu of index \"%s\": %s segment, %llu entries, %u nodes",
+                 static_cast<unsigned long long>(header.range.begin),
+                 static_cast<unsigned long long>(header.range.end), work.name.c_str(),
+                 header.kind == static_cast<uint32_t>(SegmentKind::kGraph) ? "graph" : "flat",
+                 static_cast<unsigned long long>(header.entry_count), header.node_count);
+}
+
+// Makes a finished segment part of the current generation, whoever else publishes meanwhile. *published: it
+// is; else it is of no use any more.
+Status Promote(const IndexWork& work, const RunningJob& job, bool* published, Notices* notices) {
+  *published = false;
+  for (;;) {
+    Generation base;
+    Manifest manifest;
+    Result<bool> same = CurrentManifest(work, &base, &manifest);
+    if (!same.ok()) return same.status();
+    if (!*same || !Apply(job, &manifest)) return Status::Ok();
+    IndexFields fields;
+    if (!SnapshotEntry(work.key, &fields)) return Status::Ok();
+    Result<bool> current = PublishGeneration(&manifest, base, fields.validated, fields.verified);
+    if (!current.ok()) return current.status();
+    if (!*current) continue;
+    *published = true;
+    ChangeEntry(work.key, [](IndexFields& f) {
+      f.failures = 0;
+      f.retry_at = 0;
+      f.last_error[0] = '\0';
+    });
+    CountJob(work, job, notices);
+    return Status::Ok();
+  }
+}
+
+Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
+  if (status.ok()) {
+    work->verified.insert(job.inputs.begin(), job.inputs.end());
+    return Status::Ok();
+  }
+  if (status.code() != StatusCode::kCorruption) return status;
+  for (;;) {
+    Generation base;
+    Manifest manifest;
+    Result<bool> same = CurrentManifest(*work, &base, &manifest);
+    if (!same.ok()) return same.status();
+    if (!*same) return Status::Ok();
+    uint64_t bad = *job.failed_segment;
+    bool listed = std::any_of(manifest.segments.begin(), manifest.segments.end(),
+                              [bad](const ManifestSegment& segment) { return segment.id == bad; });
+    if (!listed) return Status::Ok();
+    VECCKPT_RETURN_IF_ERROR(SetAside(manifest, base, {bad}, status.message(), notices));
+  }
+}
+
+Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
+  Status result = status;
+  bool published = false;
+  if (result.ok()) result = Promote(*work, job, &published, notices);
+  if (published)
+    work->verified.insert(job.segment_id);  // written here and now
+  else
+    (void)RemoveFile(PathOf(SegmentName(work->key, job.segment_id))).ok();  // the sweep takes what stays
+  UnregisterWriter(job.segment_id);
+  return result;
+}
+
+}  // namespace
+
+Status BeginVisit(Builder* builder, const VisitFacts& facts) {
+  IndexWork& work = builder->works[facts.key];
+  if (work.identity != facts.identity) {
+    // Jobs of the old identity find out when they finish.
+    work = IndexWork();
+    work.key = facts.key;
+    work.identity = facts.identity;
+  }
+  work.index_oid = facts.index_oid;
+  work.persistence = facts.persistence;
+  work.name = facts.name;
+  work.geometry = facts.geometry;
+  builder->visited = &work;
+  return Status::Ok();
+}
+
+Status FindUncovered(Builder* builder, uint64 first, uint64 end, uint64* open) {
+  IndexWork* work = builder->visited;
+  builder->uncovered.clear();
+  *open = 0;
+  uint64 position = first;
+  auto add = [&](uint64 begin, uint64 until) {
+    begin = Max(begin, first);
+    until = Min(until, end);
+    if (begin >= until) return;
+    *open += until - begin;
+    // A running seal reads part of it.
+    PositionRange seal = work->seal_running ? work->seal_range : PositionRange();
+    if (seal.end <= begin || seal.begin >= until) seal = {until, until};
+    if (begin < seal.begin) builder->uncovered.push_back({{begin, seal.begin}, seal.begin - begin});
+    if (seal.end < until) builder->uncovered.push_back({{seal.end, until}, until - seal.end});
+  };
+  if (work->mapping != nullptr)
+    for (const auto& segment : work->mapping->segments) {
+      add(position, segment->range().begin);
+      position = Max(position, segment->range().end);
+    }
+  add(position, end);
+  return Status::Ok();
+}
+
+Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit) {
+  IndexWork* work = builder->visited;
+  PolicyInput input;
+  input.uncovered = builder->uncovered;
+  input.seal_all = seal_all;
+  input.seal_running = work->seal_running;
+  input.merge_running = work->merge_running;
+  input.large_running = work->large_running;
+  input.stride = AlignUp(uint64{work->geometry.dims} * sizeof(float), kSectionAlignment);
+  input.m = work->geometry.m;
+  input.threads = threads;
+  input.memory_limit = memory_limit;
+  if (work->mapping != nullptr)
+    for (const auto& segment : work->mapping->segments) {
+      PolicySegment seen;
+      seen.id = segment->id();
+      seen.kind = segment->kind();
+      seen.range = segment->range();
+      seen.nodes = segment->node_count();
+      seen.entries = segment->entry_count();
+      auto dead = work->dead.find(seen.id);
+      seen.dead = dead == work->dead.end() ? 0 : Min(dead->second, seen.entries);
+      seen.stride = segment->header().stride;
+      // What has not been verified must not be copied into a new segment.
+      seen.busy = work->busy.count(seen.id) != 0 || work->verified.count(seen.id) == 0;
+      input.segments.push_back(seen);
+    }
+  builder->plan = PlanJobs(input);
+  return Status::Ok();
+}
+
+Status StartVerify(Builder* builder) {
+  IndexWork* work = builder->visited;
+  if (work->verify_running || work->mapping == nullptr) return Status::Ok();
+  std::vector<std::shared_ptr<const Segment>> segments;
+  RunningJob running;
+  running.key = work->key;
+  running.identity = work->identity;
+  running.verify = true;
+  for (const auto& segment : work->mapping->segments) {
+    if (work->verified.count(segment->id()) != 0) continue;
+    segments.push_back(segment);
+    running.inputs.push_back(segment->id());
+  }
+  if (segments.empty()) {
+    Generation generation = work->mapping->generation;
+    ChangeEntry(work->key, [&](IndexFields& f) {
+      if (f.current.manifest_id == generation.manifest_id) f.verified = true;
+    });
+    return Status::Ok();
+  }
+  running.failed_segment = std::make_shared<uint64_t>(0);
+  auto failed = running.failed_segment;
+  return Submit(builder, std::move(running), [segments, failed](JobContext& context) {
+    for (const auto& segment : segments) {
+      if (context.cancel) return Status::Cancelled();
+      *failed = segment->id();
+      VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll));
+    }
+    return Status::Ok();
+  });
+}
+
+Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {
+  IndexWork* work = builder->visited;
+  auto input = std::make_shared<SealInput>();
+  VECCKPT_RETURN_IF_ERROR(NewOutput(*work, &input->output));
+  input->output.range = range;
+  input->output.end_hash = end_hash;
+  input->output.max_lsn = max_lsn;
+  input->entries = std::move(builder->batch);
+  builder->batch = EntryBatch();
+  RunningJob running;
+  running.key = work->key;
+  running.identity = work->identity;
+  running.kind = JobKind::kSeal;
+  running.by_request = by_request;
+  running.segment_id = input->output.segment_id;
+  running.result = std::make_shared<SegmentHeader>();
+  auto result = running.result;
+  VECCKPT_RETURN_IF_ERROR(Submit(builder, std::move(running), [input, result](JobContext& context) {
+    auto made = RunSeal(*input, context);
+    if (made.ok()) *result = *made;
+    return made.status();
+  }));
+  work->seal_range = range;
+  return Status::Ok();
+}
+
+Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads, uint64 memory_limit) {
+  IndexWork* work = builder->visited;
+  JobOutput output;
+  std::vector<std::shared_ptr<const Segment>> segments;
+  for (uint64_t id : planned.segments)
+    for (const auto& segment : work->mapping->segments)
+      if (segment->id() == id) segments.push_back(segment);
+  if (segments.size() != planned.segments.size()) return Status::Internal("a planned segment is not mapped");
+  VECCKPT_RETURN_IF_ERROR(NewOutput(*work, &output));
+  output.range = {segments.front()->range().begin, segments.back()->range().end};
+  output.end_hash = segments.back()->header().end_hash;
+  for (const auto& segment : segments) output.max_lsn = Max(output.max_lsn, segment->header().max_lsn);
+
+  RunningJob running;
+  running.key = work->key;
+  running.identity = work->identity;
+  running.kind = planned.kind;
+  running.inputs = planned.segments;
+  running.segment_id = output.segment_id;
+  running.result = std::make_shared<SegmentHeader>();
+  running.large = planned.large;
+  if (planned.keep_base_graph)
+    for (const auto& segment : segments)
+      if (segment->kind() == SegmentKind::kGraph)
+        running.base_nodes = Max(running.base_nodes, uint64{segment->node_count()});
+  auto result = running.result;
+  std::shared_ptr<const Liveness> liveness = std::move(builder->liveness);
+  if (planned.kind == JobKind::kMerge) {
+    auto input = std::make_shared<MergeInput>();
+    input->output = output;
+    input->segments = std::move(segments);
+    input->liveness = std::move(liveness);
+    return Submit(builder, std::move(running), [input, result](JobContext& context) {
+      auto made = RunMerge(*input, context);
+      if (made.ok()) *result = *made;
+      return made.status();
+    });
+  }
+  auto input = std::make_shared<GraphInput>();
+  input->output = output;
+  input->segments = std::move(segments);
+  input->liveness = std::move(liveness);
+  input->keep_base_graph = planned.keep_base_graph;
+  input->threads = threads;
+  input->memory_limit = memory_limit;
+  return Submit(builder, std::move(running), [input, result](JobContext& context) {
+    auto made = RunGraph(*input, context);
+    if (made.ok()) *result = *made;
+    return made.status();
+  });
+}
+
+Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
+  *finished = 0;
+  for (const ThreadPool::Completion& completion : builder->pool->Drain()) {
+    ++*finished;
+    auto found = builder->jobs.find(completion.id);
+    if (found == builder->jobs.end()) continue;
+    RunningJob job = std::move(found->second);
+    builder->jobs.erase(found);
+    auto owner = builder->works.find(job.key);
+    bool current = owner != builder->works.end() && owner->second.identity == job.identity;
+    if (!current) {
+      if (!job.verify) {
+        (void)RemoveFile(PathOf(SegmentName(job.key, job.segment_id))).ok();
+        UnregisterWriter(job.segment_id);
+      }
+      continue;
+    }
+    IndexWork* work = &owner->second;
+    Release(work, job);
+    Status status = job.verify ? FinishVerify(work, job, completion.status, notices)
+                               : FinishBuild(work, job, completion.status, notices);
+    if (!status.ok() && status.code() != StatusCode::kCancelled) RecordFailure(*work, status, notices);
+  }
+  return Status::Ok();
+}
+
+}  // namespace vecckpt

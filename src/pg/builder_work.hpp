@@ -1,0 +1,98 @@
+// What a builder knows and does beyond the wall: its jobs in flight, and turning their results into
+// generations. C++ side (see wall.hpp), except that nothing here is called from a thread: jobs are closures
+// over core code.
+
+#pragma once
+
+#include "pg/mappings.hpp"
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "index/jobs.hpp"
+#include "index/policy.hpp"
+#include "index/thread_pool.hpp"
+
+namespace vecckpt {
+
+// One index as the builder sees it. `facts` fields are refreshed at every visit.
+struct IndexWork {
+  IndexKey key;
+  uint64 identity = 0;
+  Oid index_oid = InvalidOid;
+  char persistence = 'p';
+  std::string name;
+  Geometry geometry;
+  std::shared_ptr<const IndexMapping> mapping;
+  std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
+  std::set<uint64_t> busy;            // read by a running job
+  std::set<uint64_t> verified;        // wholly
+  PositionRange seal_range;           // read by the running seal
+  bool seal_running = false;
+  bool merge_running = false;
+  bool large_running = false;
+  bool verify_running = false;
+  uint64 request = 0;         // seal request being answered
+  uint64 request_target = 0;  // everything below must be covered
+};
+
+struct RunningJob {
+  IndexKey key;
+  uint64 identity = 0;
+  JobKind kind = JobKind::kSeal;
+  bool verify = false;
+  bool large = false;
+  bool by_request = false;  // worth a log line however small
+  std::vector<uint64_t> inputs;
+  uint64_t base_nodes = 0;  // of a kept base graph
+  std::shared_ptr<SegmentHeader> result;
+  std::shared_ptr<uint64_t> failed_segment;  // verify: the one that is bad
+  uint64_t segment_id = 0;
+};
+
+struct Builder {
+  std::unique_ptr<ThreadPool> pool;
+  std::map<IndexKey, IndexWork> works;
+  std::map<ThreadPool::JobId, RunningJob> jobs;
+  // Of the index being visited:
+  IndexWork* visited = nullptr;
+  std::vector<PolicyRange> uncovered;
+  std::vector<PlannedJob> plan;
+  EntryBatch batch;
+  std::shared_ptr<Liveness> liveness;
+};
+
+struct VisitFacts {
+  IndexKey key;
+  uint64 identity;
+  Oid index_oid;
+  char persistence;
+  const char* name;
+  Geometry geometry;
+};
+
+// Finds or makes the work of an index and makes it the visited one. Work of another identity starts anew.
+Status BeginVisit(Builder* builder, const VisitFacts& facts);
+
+// Positions in [first, end) that no segment covers and no running seal reads, to builder->uncovered; *open is
+// the number of those no segment covers.
+Status FindUncovered(Builder* builder, uint64 first, uint64 end, uint64* open);
+
+// The next jobs, to builder->plan.
+Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit);
+
+// A verify job, if the mapping has segments that were never wholly verified.
+Status StartVerify(Builder* builder);
+
+// builder->batch, read for the planned seal, becomes a job.
+Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request);
+// A merge or graph job over segments of the mapping, with builder->liveness.
+Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads, uint64 memory_limit);
+
+// Takes finished jobs: publishes what they built, records what failed. *finished counts them.
+Status DrainJobs(Builder* builder, int* finished, Notices* notices);
+
+}  // namespace vecckpt

@@ -1,0 +1,49 @@
+// What differs between PostgreSQL versions, and what of their headers does not compile as C++. Every test of
+// PG_VERSION_NUM lives here.
+
+#pragma once
+
+#include "segment/names.hpp"
+
+#if PG_VERSION_NUM < 150000
+#error "vecckpt needs PostgreSQL 15 or later"
+#endif
+
+extern "C" {
+#include "catalog/pg_tablespace_d.h"
+#include "common/relpath.h"
+}
+
+// The server's own definition uses a C-only assertion.
+#undef LSN_FORMAT_ARGS
+#define LSN_FORMAT_ARGS(lsn) (static_cast<uint32>((lsn) >> 32)), (static_cast<uint32>(lsn))
+
+namespace vecckpt {
+
+inline IndexKey KeyOf(Relation relation) {
+#if PG_VERSION_NUM >= 160000
+  return {relation->rd_locator.dbOid, relation->rd_locator.spcOid, relation->rd_locator.relNumber};
+#else
+  return {relation->rd_node.dbNode, relation->rd_node.spcNode, relation->rd_node.relNode};
+#endif
+}
+
+// Writes the path of the main fork's first file, relative to the data directory.
+inline void RelationPath(const IndexKey& key, char* path, size_t size) {
+#if PG_VERSION_NUM >= 180000
+  RelPathStr found =
+      GetRelationPath(key.database, key.tablespace, key.relation, INVALID_PROC_NUMBER, MAIN_FORKNUM);
+  strlcpy(path, found.str, size);
+#elif PG_VERSION_NUM >= 170000
+  char* found =
+      GetRelationPath(key.database, key.tablespace, key.relation, INVALID_PROC_NUMBER, MAIN_FORKNUM);
+  strlcpy(path, found, size);
+  pfree(found);
+#else
+  char* found = GetRelationPath(key.database, key.tablespace, key.relation, InvalidBackendId, MAIN_FORKNUM);
+  strlcpy(path, found, size);
+  pfree(found);
+#endif
+}
+
+}  // namespace vecckpt

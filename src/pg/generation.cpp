@@ -1,0 +1,113 @@
+// See generation.hpp.
+
+#include "pg/generation.hpp"
+
+extern "C" {
+#include "common/file_perm.h"
+}
+
+#include <algorithm>
+
+#include "base/checksum.hpp"
+#include "os/file.hpp"
+
+namespace vecckpt {
+namespace {
+
+// What every set-aside does to the entry: the builder has work, and the durable state should follow soon.
+void AfterSetAside(const IndexKey& key) {
+  ChangeEntry(key, [](IndexFields& f) { f.persist_wanted = true; });
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(key)) pg_atomic_write_u32(&entry->has_tail, 1);
+  LWLockRelease(shared->lock);
+  AddCounter(key, &IndexCounters::set_aside, 1);
+  WakeBuilder(key.database);
+  WakeLauncher();
+}
+
+}  // namespace
+
+std::string PathOf(const std::string& file_name) {
+  return std::string(kFilesDirectory) + "/" + file_name;
+}
+
+mode_t FileMode() {
+  return static_cast<mode_t>(pg_file_create_mode);
+}
+mode_t FolderMode() {
+  return static_cast<mode_t>(pg_dir_create_mode);
+}
+
+Status EnsureFolder() {
+  return CreateDirectory(kFilesDirectory, FolderMode());
+}
+
+Result<Manifest> LoadGeneration(const IndexKey& key, const Generation& generation) {
+  Result<Manifest> own = ReadManifest(PathOf(GenerationManifestName(key, generation.manifest_id)));
+  if (own.ok() || own.status().code() != StatusCode::kNotFound) {
+    if (own.ok() && (own->manifest_id != generation.manifest_id || own->key != key))
+      return Status::Corruption("manifest \"" + PathOf(GenerationManifestName(key, generation.manifest_id)) +
+                                "\" belongs to something else");
+    return own;
+  }
+  Result<Manifest> durable = ReadManifest(PathOf(DurableManifestName(key)));
+  if (durable.ok() && (durable->manifest_id != generation.manifest_id || durable->key != key))
+    return Status::NotFound("no manifest has the generation's id");
+  return durable;
+}
+
+Result<bool> PublishGeneration(Manifest* next, const Generation& base, bool validated, bool verified) {
+  next->generation = base.number + 1;
+  if (next->segments.empty()) {
+    next->manifest_id = 0;
+    return BumpGeneration(next->key, next->identity, base, {next->generation, 0}, true, true);
+  }
+  VECCKPT_RETURN_IF_ERROR(EnsureFolder());
+  Result<uint64_t> id = RandomId();
+  if (!id.ok()) return id.status();
+  next->manifest_id = *id;
+  if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
+  std::string path = PathOf(GenerationManifestName(next->key, *id));
+  Status written = WriteFileByRename(path, SerializeManifest(*next), FileMode());
+  bool current = false;
+  if (written.ok())
+    current = BumpGeneration(next->key, next->identity, base, {next->generation, *id}, validated, verified);
+  UnregisterWriter(*id);
+  if (!written.ok()) return written;
+  if (!current) VECCKPT_RETURN_IF_ERROR(RemoveFile(path));
+  return current;
+}
+
+Status SetAside(const Manifest& manifest, const Generation& base, const std::vector<uint64_t>& ids,
+                const std::string& reason, Notices* notices) {
+  Manifest next = manifest;
+  std::erase_if(next.segments, [&ids](const ManifestSegment& segment) {
+    return ids.empty() || std::find(ids.begin(), ids.end(), segment.id) != ids.end();
+  });
+  IndexFields fields;
+  bool known = SnapshotEntry(manifest.key, &fields);
+  Result<bool> published =
+      PublishGeneration(&next, base, known && fields.validated, known && fields.verified);
+  if (!published.ok()) {
+    // No room for a manifest: give up the whole generation, which needs none.
+    SetAsideAll(manifest.key, manifest.identity, base, reason, notices);
+    return Status::Ok();
+  }
+  if (!*published) return Status::Ok();
+  for (const ManifestSegment& segment : manifest.segments)
+    if (ids.empty() || std::find(ids.begin(), ids.end(), segment.id) != ids.end())
+      notices->Add("vecckpt: setting aside file \"%s\": %s",
+                   PathOf(SegmentName(manifest.key, segment.id)).c_str(), reason.c_str());
+  AfterSetAside(manifest.key);
+  return Status::Ok();
+}
+
+void SetAsideAll(const IndexKey& key, uint64 identity, const Generation& base, const std::string& reason,
+                 Notices* notices) {
+  if (!BumpGeneration(key, identity, base, {base.number + 1, 0}, true, true)) return;
+  notices->Add("vecckpt: setting aside the segments of index %u/%u/%u: %s", key.database, key.tablespace,
+               key.relation, reason.c_str());
+  AfterSetAside(key);
+}
+
+}  // namespace vecckpt

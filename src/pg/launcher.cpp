@@ -1,0 +1,364 @@
+// See launcher.hpp.
+//
+// The main loop wakes at least once a second. Each round: checkpoints that are due (a CHECKPOINT that waits,
+// a PostgreSQL checkpoint that has started, answered seal requests, the periodic time-out), builders for
+// databases with work, and now and then a sweep. An error in one round is logged, and the next round goes on.
+
+#include "pg/launcher.hpp"
+
+#include "pg/builder.hpp"
+#include "pg/checkpoint.hpp"
+#include "pg/options.hpp"
+#include "pg/shared_state.hpp"
+#include "pg/sweep.hpp"
+
+extern "C" {
+#include "access/heapam.h"
+#include "catalog/pg_database.h"
+#include "postmaster/interrupt.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+}
+
+namespace vecckpt {
+namespace {
+
+constexpr long kNapMilliseconds = 1000;
+constexpr int kSweepSeconds = 20;
+constexpr int kDatabaseListSeconds = 30;
+constexpr int kStartingSeconds = 30;  // a builder that has not reported by then never started
+constexpr int kSuspensionSeconds = 10;
+constexpr int kLeaveSeconds = 5;
+constexpr int kMaxDatabases = 4096;
+// A periodic checkpoint waits this long for the tails to be sealed.
+constexpr int kSealGraceSeconds = 10;
+
+struct LauncherState {
+  XLogRecPtr redo;  // GetRedoRecPtr() when last looked
+  TimestampTz next_periodic;
+  TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
+  TimestampTz next_sweep;
+  TimestampTz next_list;
+  Oid databases[kMaxDatabases];
+  bool visited[kMaxDatabases];
+  int database_count;
+};
+
+LauncherState state;  // static: lives across the error handler's longjmp
+
+void LauncherExit(int code, Datum argument) {
+  (void)code, (void)argument;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->launcher_pid = 0;
+  shared->launcher_latch = nullptr;
+  LWLockRelease(shared->lock);
+  ConditionVariableBroadcast(&shared->changed);
+}
+
+// Makes durable what `wanted` picks. Returns how many.
+template <typename Wanted>
+int PersistWhere(Wanted wanted) {
+  IndexKey* keys;
+  int count = ListEntries(InvalidOid, &keys);
+  int done = 0;
+  for (int i = 0; i < count; i++) {
+    IndexFields fields;
+    if (!SnapshotEntry(keys[i], &fields) || !wanted(fields)) continue;
+    Persisted persisted = PersistIndex(keys[i]);
+    if (persisted == Persisted::kDone) done++;
+    uint64 sealed = fields.seal_done;
+    ChangeEntry(keys[i], [&](IndexFields& f) {
+      if (sealed <= f.request_done) return;
+      f.request_done = sealed;
+      f.outcome = persisted == Persisted::kFailed ? RequestOutcome::kFailed : RequestOutcome::kDone;
+    });
+  }
+  pfree(keys);
+  if (done > 0) {
+    ereport(LOG, (errmsg("vecckpt: checkpointed %d indexes", done)));
+    state.next_sweep = 0;  // files of older generations can go
+  }
+  ConditionVariableBroadcast(&shared->changed);
+  return done;
+}
+
+bool Changed(const IndexFields& f) {
+  return f.current.number != f.durable.number;
+}
+
+// A periodic checkpoint first has idle tails sealed.
+void StartPeriodic(TimestampTz now) {
+  state.next_periodic = now + int64{checkpoint_timeout} * USECS_PER_SEC;
+  state.periodic_due = now + int64{kSealGraceSeconds} * USECS_PER_SEC;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    bool tail = pg_atomic_read_u32(&entry->has_tail) != 0;
+    SpinLockAcquire(&entry->mutex);
+    if (builder_enabled && (tail || entry->f.tail_left)) entry->f.seal_idle = true;
+    if (tail || entry->f.tail_left || Changed(entry->f)) entry->f.persist_wanted = true;
+    SpinLockRelease(&entry->mutex);
+  }
+  LWLockRelease(shared->lock);
+}
+
+void DoCheckpoints(TimestampTz now) {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  uint64 request = shared->persist_request;
+  bool waiting = request > shared->persist_done;
+  LWLockRelease(shared->lock);
+  XLogRecPtr redo = GetRedoRecPtr();
+  if (waiting || redo != state.redo) {
+    PersistWhere(Changed);
+    state.redo = redo;
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    if (request > shared->persist_done) shared->persist_done = request;
+    LWLockRelease(shared->lock);
+    ConditionVariableBroadcast(&shared->changed);
+  }
+  if (now >= state.next_periodic) StartPeriodic(now);
+  bool grace_over = state.periodic_due != 0 && now >= state.periodic_due;
+  PersistWhere([&](const IndexFields& f) {
+    bool requested = f.seal_done > f.request_done;
+    bool periodic = f.persist_wanted && now >= f.retry_at && (!f.seal_idle || grace_over);
+    return requested || periodic;
+  });
+}
+
+void ListDatabases() {
+  StartTransactionCommand();
+  Relation databases = table_open(DatabaseRelationId, AccessShareLock);
+  TableScanDesc scan = table_beginscan_catalog(databases, 0, nullptr);
+  Oid found[kMaxDatabases];
+  int count = 0;
+  while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+    auto* form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+    if (form->datallowconn && count < kMaxDatabases) found[count++] = form->oid;
+  }
+  table_endscan(scan);
+  table_close(databases, AccessShareLock);
+  CommitTransactionCommand();
+
+  bool visited[kMaxDatabases] = {};
+  for (int i = 0; i < count; i++)
+    for (int j = 0; j < state.database_count; j++)
+      if (state.databases[j] == found[i]) visited[i] = state.visited[j];
+  memcpy(state.databases, found, sizeof(Oid) * count);
+  memcpy(state.visited, visited, sizeof(bool) * count);
+  state.database_count = count;
+}
+
+bool HasWork(Oid database, TimestampTz now) {
+  bool work = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    if (work || entry->key.database != database) continue;
+    SpinLockAcquire(&entry->mutex);
+    work = BuilderWanted(entry, now);
+    SpinLockRelease(&entry->mutex);
+  }
+  LWLockRelease(shared->lock);
+  return work;
+}
+
+bool MayStart(Oid database, TimestampTz now, int* free_slot) {
+  bool may = true;
+  *free_slot = -1;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (int i = 0; i < kMaxBuilders; i++) {
+    BuilderSlot& slot = shared->builders[i];
+    if (slot.database == database) may = false;
+    bool never_came = OidIsValid(slot.database) && slot.pid == 0 &&
+                      now > slot.started + int64{kStartingSeconds} * USECS_PER_SEC;
+    if (never_came) memset(&slot, 0, sizeof(slot));
+    if (!OidIsValid(slot.database)) *free_slot = i;
+  }
+  for (const Suspension& suspension : shared->suspended)
+    if (suspension.database == database && suspension.until > now) may = false;
+  LWLockRelease(shared->lock);
+  return may && *free_slot >= 0;
+}
+
+bool StartBuilder(Oid database, TimestampTz now, int slot) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->builders[slot] = {database, 0, nullptr, now, false};
+  LWLockRelease(shared->lock);
+  BackgroundWorker worker = {};
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  worker.bgw_start_time = BgWorkerStart_ConsistentState;
+  worker.bgw_restart_time = BGW_NEVER_RESTART;
+  strlcpy(worker.bgw_library_name, "vecckpt", sizeof(worker.bgw_library_name));
+  strlcpy(worker.bgw_function_name, "vecckpt_builder_main", sizeof(worker.bgw_function_name));
+  snprintf(worker.bgw_name, sizeof(worker.bgw_name), "vecckpt builder for database %u", database);
+  strlcpy(worker.bgw_type, "vecckpt builder", sizeof(worker.bgw_type));
+  worker.bgw_main_arg = Int32GetDatum(slot);
+  if (RegisterDynamicBackgroundWorker(&worker, nullptr)) return true;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  memset(&shared->builders[slot], 0, sizeof(BuilderSlot));
+  LWLockRelease(shared->lock);
+  static bool told = false;
+  if (!told)
+    ereport(LOG, (errmsg("vecckpt: no background worker slot is free for a builder"),
+                  errhint("Increase max_worker_processes.")));
+  told = true;
+  return false;
+}
+
+void StartBuilders(TimestampTz now) {
+  if (!builder_enabled) return;
+  if (now >= state.next_list) {
+    ListDatabases();
+    state.next_list = now + int64{kDatabaseListSeconds} * USECS_PER_SEC;
+  }
+  for (int i = 0; i < state.database_count; i++) {
+    Oid database = state.databases[i];
+    if (state.visited[i] && !HasWork(database, now)) continue;
+    int slot;
+    if (!MayStart(database, now, &slot)) continue;
+    if (!StartBuilder(database, now, slot)) return;
+    state.visited[i] = true;
+  }
+}
+
+void Round() {
+  TimestampTz now = GetCurrentTimestamp();
+  DoCheckpoints(now);
+  StartBuilders(now);
+  if (now >= state.next_sweep) {
+    SweepFiles();
+    state.next_sweep = now + int64{kSweepSeconds} * USECS_PER_SEC;
+  }
+}
+
+// One round whose errors end it only.
+void GuardedRound(MemoryContext context, void (*round)()) {
+  MemoryContextSwitchTo(context);
+  PG_TRY();
+  { round(); }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    HOLD_INTERRUPTS();
+    EmitErrorReport();
+    AbortOutOfAnyTransaction();
+    LWLockReleaseAll();
+    ConditionVariableCancelSleep();
+    FlushErrorState();
+    RESUME_INTERRUPTS();
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(context);
+  MemoryContextReset(context);
+}
+
+void PersistAll() {
+  PersistWhere(Changed);
+}
+
+}  // namespace
+
+void RegisterLauncher() {
+  BackgroundWorker worker = {};
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  worker.bgw_start_time = BgWorkerStart_ConsistentState;
+  worker.bgw_restart_time = 5;
+  strlcpy(worker.bgw_library_name, "vecckpt", sizeof(worker.bgw_library_name));
+  strlcpy(worker.bgw_function_name, "vecckpt_launcher_main", sizeof(worker.bgw_function_name));
+  strlcpy(worker.bgw_name, "vecckpt launcher", sizeof(worker.bgw_name));
+  strlcpy(worker.bgw_type, "vecckpt launcher", sizeof(worker.bgw_type));
+  RegisterBackgroundWorker(&worker);
+}
+
+void AskBuilderToLeave(Oid database) {
+  TimestampTz now = GetCurrentTimestamp();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  Suspension* place = &shared->suspended[0];  // taken over if none is free
+  for (Suspension& suspension : shared->suspended)
+    if (suspension.until <= now || suspension.database == database) place = &suspension;
+  *place = {database, now + int64{kSuspensionSeconds} * USECS_PER_SEC};
+  LWLockRelease(shared->lock);
+
+  TimestampTz deadline = now + int64{kLeaveSeconds} * USECS_PER_SEC;
+  ConditionVariablePrepareToSleep(&shared->changed);
+  for (;;) {
+    bool running = false;
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    for (BuilderSlot& slot : shared->builders) {
+      if (slot.database != database) continue;
+      running = true;
+      slot.leave = true;
+      if (slot.latch != nullptr) SetLatch(slot.latch);
+    }
+    LWLockRelease(shared->lock);
+    if (!running || GetCurrentTimestamp() >= deadline) break;
+    ConditionVariableTimedSleep(&shared->changed, 100, PG_WAIT_EXTENSION);
+  }
+  ConditionVariableCancelSleep();
+}
+
+void LetBuilderReturn(Oid database) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (Suspension& suspension : shared->suspended)
+    if (suspension.database == database) suspension = {InvalidOid, 0};
+  LWLockRelease(shared->lock);
+  WakeLauncher();
+}
+
+void PersistAllAndWait() {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  uint64 request = ++shared->persist_request;
+  LWLockRelease(shared->lock);
+  WakeLauncher();
+  ConditionVariablePrepareToSleep(&shared->changed);
+  for (;;) {
+    LWLockAcquire(shared->lock, LW_SHARED);
+    bool over = shared->persist_done >= request || shared->launcher_pid == 0;
+    LWLockRelease(shared->lock);
+    if (over) break;
+    ConditionVariableTimedSleep(&shared->changed, 1000, PG_WAIT_EXTENSION);
+  }
+  ConditionVariableCancelSleep();
+}
+
+}  // namespace vecckpt
+
+void vecckpt_launcher_main(Datum argument) {
+  using namespace vecckpt;
+  (void)argument;
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+  BackgroundWorkerUnblockSignals();
+  BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+  before_shmem_exit(LauncherExit, 0);
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  shared->launcher_pid = MyProcPid;
+  shared->launcher_latch = MyLatch;
+  LWLockRelease(shared->lock);
+
+  TimestampTz now = GetCurrentTimestamp();
+  state.redo = GetRedoRecPtr();
+  state.next_periodic = now + int64{checkpoint_timeout} * USECS_PER_SEC;
+  MemoryContext context = AllocSetContextCreate(TopMemoryContext, "vecckpt launcher", ALLOCSET_DEFAULT_SIZES);
+  int configured_timeout = checkpoint_timeout;
+  while (!ShutdownRequestPending) {
+    GuardedRound(context, Round);
+    int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kNapMilliseconds,
+                           PG_WAIT_EXTENSION);
+    if (events & WL_LATCH_SET) ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+    if (ConfigReloadPending) {
+      ConfigReloadPending = false;
+      ProcessConfigFile(PGC_SIGHUP);
+      if (checkpoint_timeout != configured_timeout) {
+        configured_timeout = checkpoint_timeout;
+        state.next_periodic = GetCurrentTimestamp() + int64{checkpoint_timeout} * USECS_PER_SEC;
+      }
+    }
+  }
+  // What is published is made durable, so that a clean restart builds nothing again.
+  GuardedRound(context, PersistAll);
+  proc_exit(1);  // 0 would mean: never start it again
+}

@@ -1,0 +1,190 @@
+// See log_read.hpp.
+
+#include "pg/log_read.hpp"
+
+namespace vecckpt {
+namespace {
+
+[[noreturn]] void RaiseCorrupt(Relation index, BlockNumber block) {
+  ereport(ERROR,
+          (errcode(ERRCODE_INDEX_CORRUPTED),
+           errmsg("index \"%s\" has an unexpected page at block %u", RelationGetRelationName(index), block),
+           errhint("Please REINDEX it.")));
+}
+
+// A pinned and share-locked buffer, its LSN noted.
+Buffer LockShared(LogReader* reader, BlockNumber block) {
+  Buffer buffer = ReadBufferExtended(reader->index, MAIN_FORKNUM, block, RBM_NORMAL, reader->strategy);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  XLogRecPtr lsn = PageGetLSN(BufferGetPage(buffer));
+  if (lsn > reader->max_lsn) reader->max_lsn = lsn;
+  return buffer;
+}
+
+// The share-locked directory page of an extent if it holds `sequence`, else InvalidBuffer.
+Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence) {
+  BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
+  if (extent >= reader->meta->extent_count || block >= reader->block_count) return InvalidBuffer;
+  Buffer buffer = LockShared(reader, block);
+  Page page = BufferGetPage(buffer);
+  if (!PageIsNew(page)) {
+    if (!IsLogPage(page, kDirectoryPageKind)) RaiseCorrupt(reader->index, block);
+    DirectoryHeader* header = DirectoryOf(page);
+    if (header->state == kExtentLive && header->sequence == sequence && header->used <= kMaxSlots)
+      return buffer;
+  }
+  UnlockReleaseBuffer(buffer);
+  return InvalidBuffer;
+}
+
+// The slot of an ordinal if the entry is still there, under the lock of the returned buffer.
+Buffer LockEntry(LogReader* reader, uint64 ordinal, uint64 sequence, Slot* slot) {
+  uint32 slots_per_extent = reader->meta->slots_per_extent;
+  uint64 extent = ordinal / slots_per_extent;
+  if (extent >= kNoExtent) return InvalidBuffer;
+  Buffer buffer = LockDirectory(reader, static_cast<uint32>(extent), sequence);
+  if (!BufferIsValid(buffer)) return InvalidBuffer;
+  Page page = BufferGetPage(buffer);
+  uint32 number = ordinal % slots_per_extent;
+  if (number < DirectoryOf(page)->used) {
+    *slot = SlotsOf(page)[number];
+    if (!(slot->flags & kSlotDead)) return buffer;
+  }
+  UnlockReleaseBuffer(buffer);
+  return InvalidBuffer;
+}
+
+// Copies bytes [begin, begin + size) of an extent's stream, page by page.
+void ReadStream(LogReader* reader, uint32 extent, uint64 begin, uint64 size, char* out) {
+  BlockNumber first = DirectoryBlock(extent, reader->meta->pages_per_extent) + 1;
+  while (size > 0) {
+    BlockNumber block = first + begin / kPageCapacity;
+    uint32 offset = begin % kPageCapacity;
+    uint32 part = Min(size, uint64{kPageCapacity} - offset);
+    Buffer buffer = LockShared(reader, block);
+    Page page = BufferGetPage(buffer);
+    if (!IsLogPage(page, kVectorPageKind)) RaiseCorrupt(reader->index, block);
+    memcpy(out, StreamOf(page) + offset, part);
+    UnlockReleaseBuffer(buffer);
+    begin += part;
+    size -= part;
+    out += part;
+  }
+}
+
+bool StillHolds(LogReader* reader, uint32 extent, uint64 sequence) {
+  Buffer buffer = LockDirectory(reader, extent, sequence);
+  if (!BufferIsValid(buffer)) return false;
+  UnlockReleaseBuffer(buffer);
+  return true;
+}
+
+// The extent of a sequence, or kFreedSequence.
+uint32 ExtentOfSequence(LogReader* reader, uint64 sequence) {
+  const MetaPage* meta = reader->meta;
+  if (sequence < meta->first_sequence || sequence >= meta->next_sequence) return kFreedSequence;
+  uint64 first = sequence - sequence % kMapEntries;
+  if (reader->map_first != first) {
+    BlockNumber block = meta->map_blocks[MapRingIndex(sequence)];
+    if (block == 0 || block >= reader->block_count) RaiseCorrupt(reader->index, block);
+    Buffer buffer = LockShared(reader, block);
+    Page page = BufferGetPage(buffer);
+    if (!IsLogPage(page, kMapPageKind)) RaiseCorrupt(reader->index, block);
+    memcpy(reader->map, MapOf(page), kMapEntries * sizeof(uint32));
+    UnlockReleaseBuffer(buffer);
+    reader->map_first = first;
+  }
+  return reader->map[sequence - first];
+}
+
+}  // namespace
+
+XLogRecPtr ReadMeta(Relation index, MetaPage* meta, BufferAccessStrategy strategy) {
+  Buffer buffer = ReadBufferExtended(index, MAIN_FORKNUM, kMetaBlock, RBM_NORMAL, strategy);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  Page page = BufferGetPage(buffer);
+  if (!IsLogPage(page, kMetaPageKind) || MetaOf(page)->magic != kLogMagic) RaiseCorrupt(index, kMetaBlock);
+  if (MetaOf(page)->version != kLogVersion)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("index \"%s\" has format version %u, this library knows version %u",
+                           RelationGetRelationName(index), MetaOf(page)->version, kLogVersion),
+                    errhint("Please REINDEX it.")));
+  memcpy(meta, MetaOf(page), sizeof(MetaPage));
+  XLogRecPtr lsn = PageGetLSN(page);
+  UnlockReleaseBuffer(buffer);
+  return lsn;
+}
+
+bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy) {
+  memset(reader, 0, sizeof(*reader));
+  reader->index = index;
+  reader->strategy = strategy;
+  reader->map_first = PG_UINT64_MAX;
+  if (RelationGetNumberOfBlocks(index) == 0) return false;
+  reader->meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  reader->map = static_cast<uint32*>(palloc(kMapEntries * sizeof(uint32)));
+  reader->max_lsn = ReadMeta(index, reader->meta, strategy);
+  // After the meta page: every extent it knows of has its directory page by now.
+  reader->block_count = RelationGetNumberOfBlocks(index);
+  return true;
+}
+
+uint64 LogEnd(LogReader* reader) {
+  const MetaPage* meta = reader->meta;
+  if (meta->next_sequence == 0) return 0;
+  uint64 tail = meta->next_sequence - 1;
+  Buffer buffer = LockDirectory(reader, meta->tail_extent, tail);
+  uint32 used = meta->slots_per_extent;  // no longer the tail, and freed: it was full
+  if (BufferIsValid(buffer)) {
+    used = DirectoryOf(BufferGetPage(buffer))->used;
+    UnlockReleaseBuffer(buffer);
+    // Vector pages behind what was just published may be newer than the file size noted at opening.
+    reader->block_count = RelationGetNumberOfBlocks(reader->index);
+  }
+  return tail * meta->slots_per_extent + used;
+}
+
+bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy) {
+  uint32 extent = ExtentOfSequence(reader, sequence);
+  if (extent == kFreedSequence) return false;
+  return ReadDirectoryOf(reader, extent, sequence, copy);
+}
+
+bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCopy* copy) {
+  Buffer buffer = LockDirectory(reader, extent, sequence);
+  if (!BufferIsValid(buffer)) return false;
+  Page page = BufferGetPage(buffer);
+  copy->header = *DirectoryOf(page);
+  memcpy(copy->slots, SlotsOf(page), copy->header.used * sizeof(Slot));
+  UnlockReleaseBuffer(buffer);
+  return true;
+}
+
+bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, float* out) {
+  uint64 vector_bytes = reader->meta->vector_bytes;
+  ReadStream(reader, extent, begin * vector_bytes, (end - begin) * vector_bytes,
+             reinterpret_cast<char*>(out));
+  return StillHolds(reader, extent, sequence);
+}
+
+bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out) {
+  Slot slot;
+  Buffer buffer = LockEntry(reader, ordinal, sequence, &slot);
+  if (!BufferIsValid(buffer)) return false;
+  UnlockReleaseBuffer(buffer);
+  uint32 slots_per_extent = reader->meta->slots_per_extent;
+  uint32 number = ordinal % slots_per_extent;
+  return ReadVectors(reader, static_cast<uint32>(ordinal / slots_per_extent), sequence, number, number + 1,
+                     out);
+}
+
+bool ReadTid(LogReader* reader, uint64 ordinal, uint64 sequence, ItemPointer tid) {
+  Slot slot;
+  Buffer buffer = LockEntry(reader, ordinal, sequence, &slot);
+  if (!BufferIsValid(buffer)) return false;
+  UnlockReleaseBuffer(buffer);
+  *tid = slot.tid;
+  return true;
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,101 @@
+// See options.hpp.
+
+#include "pg/options.hpp"
+
+#include <unistd.h>
+
+#include <climits>
+
+namespace vecckpt {
+
+int ef_search = 40;
+int iterative_scan = static_cast<int>(IterativeScan::kStrictOrder);
+int max_scan_tuples = 20000;
+double scan_mem_multiplier = 1;
+int checkpoint_timeout = 300;
+int build_memory = 1024 * 1024;
+int build_threads = 0;
+int max_indexes = 1000;
+bool builder_enabled = true;
+
+namespace {
+
+relopt_kind option_kind;
+
+const config_enum_entry kIterativeScanOptions[] = {
+    {"off", static_cast<int>(IterativeScan::kOff), false},
+    {"relaxed_order", static_cast<int>(IterativeScan::kRelaxedOrder), false},
+    {"strict_order", static_cast<int>(IterativeScan::kStrictOrder), false},
+    {nullptr, 0, false}};
+
+void DefineSearchSettings() {
+  DefineCustomIntVariable("vhnsw.ef_search", "Number of nearest nodes a search keeps.",
+                          "More is slower and finds more of the true neighbours.", &ef_search, 40, 1, 10000,
+                          PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("vhnsw.iterative_scan", "How a scan goes on when its first batch is used up.",
+                           nullptr, &iterative_scan, static_cast<int>(IterativeScan::kStrictOrder),
+                           kIterativeScanOptions, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("vhnsw.max_scan_tuples", "Number of entries a scan visits beyond its first batch.",
+                          nullptr, &max_scan_tuples, 20000, 1, INT_MAX, PGC_USERSET, 0, nullptr, nullptr,
+                          nullptr);
+  DefineCustomRealVariable("vhnsw.scan_mem_multiplier", "Memory a scan may use, as a multiple of work_mem.",
+                           nullptr, &scan_mem_multiplier, 1, 1, 1000, PGC_USERSET, 0, nullptr, nullptr,
+                           nullptr);
+}
+
+void DefineBuilderSettings(bool preloaded) {
+  DefineCustomIntVariable("vecckpt.checkpoint_timeout", "Time between checkpoints of changed indexes.",
+                          nullptr, &checkpoint_timeout, 300, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, nullptr,
+                          nullptr, nullptr);
+  DefineCustomIntVariable("vecckpt.build_memory", "Memory a builder may use to build one graph.", nullptr,
+                          &build_memory, 1024 * 1024, 16 * 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB,
+                          nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("vecckpt.build_threads", "Threads that build one graph.",
+                          "0 means one for each core.", &build_threads, 0, 0, 256, PGC_USERSET, 0, nullptr,
+                          nullptr, nullptr);
+  DefineCustomBoolVariable("vecckpt.builder", "Lets builders seal, merge and build segments.",
+                           "For developers: off leaves every new entry in the tail.", &builder_enabled, true,
+                           PGC_SIGHUP, GUC_NOT_IN_SAMPLE, nullptr, nullptr, nullptr);
+  // A postmaster setting cannot be defined later.
+  if (preloaded)
+    DefineCustomIntVariable("vecckpt.max_indexes", "Number of vhnsw indexes that can have segments.", nullptr,
+                            &max_indexes, 1000, 1, 1000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+void DefineOptions(bool preloaded) {
+  option_kind = add_reloption_kind();
+  add_int_reloption(option_kind, "m", "Number of links of a graph node above level 0", kDefaultM, kMinM,
+                    kMaxM, AccessExclusiveLock);
+  add_int_reloption(option_kind, "ef_construction", "Number of nearest nodes kept while a node is inserted",
+                    kDefaultEfConstruction, kMinEfConstruction, kMaxEfConstruction, AccessExclusiveLock);
+  add_int_reloption(option_kind, "dims", "Number of dimensions; 0 lets the first vector decide", 0, 0,
+                    static_cast<int>(kMaxDims), AccessExclusiveLock);
+  DefineSearchSettings();
+  DefineBuilderSettings(preloaded);
+  MarkGUCPrefixReserved("vhnsw");
+  if (preloaded) MarkGUCPrefixReserved("vecckpt");
+}
+
+IndexOptions OptionsOf(Relation index) {
+  if (index->rd_options != nullptr) return *reinterpret_cast<IndexOptions*>(index->rd_options);
+  return {0, kDefaultM, kDefaultEfConstruction, 0};
+}
+
+uint32 BuildThreads() {
+  if (build_threads > 0) return static_cast<uint32>(build_threads);
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  return cores < 1 ? 1 : static_cast<uint32>(cores);
+}
+
+bytea* vhnswoptions(Datum reloptions, bool validate) {
+  static const relopt_parse_elt kOptions[] = {
+      {"m", RELOPT_TYPE_INT, offsetof(IndexOptions, m)},
+      {"ef_construction", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_construction)},
+      {"dims", RELOPT_TYPE_INT, offsetof(IndexOptions, dims)}};
+  return static_cast<bytea*>(build_reloptions(reloptions, validate, option_kind, sizeof(IndexOptions),
+                                              kOptions, lengthof(kOptions)));
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,177 @@
+// See shared_state.hpp.
+
+#include "pg/shared_state.hpp"
+
+#include "pg/options.hpp"
+
+namespace vecckpt {
+
+SharedState* shared = nullptr;
+HTAB* shared_indexes = nullptr;
+
+namespace {
+constexpr char kTranche[] = "vecckpt";
+}
+
+void RequestSharedMemory() {
+  RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)) + hash_estimate_size(max_indexes, sizeof(IndexEntry)));
+  RequestNamedLWLockTranche(kTranche, 1);
+}
+
+bool AttachSharedMemory() {
+  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+  bool found;
+  shared = static_cast<SharedState*>(ShmemInitStruct("vecckpt state", sizeof(SharedState), &found));
+  if (!found) {
+    memset(shared, 0, sizeof(SharedState));
+    shared->lock = &GetNamedLWLockTranche(kTranche)->lock;
+    ConditionVariableInit(&shared->changed);
+  }
+  HASHCTL info = {};
+  info.keysize = sizeof(IndexKey);
+  info.entrysize = sizeof(IndexEntry);
+  shared_indexes = ShmemInitHash("vecckpt indexes", max_indexes, max_indexes, &info, HASH_ELEM | HASH_BLOBS);
+  LWLockRelease(AddinShmemInitLock);
+  return !found;
+}
+
+IndexEntry* FindEntry(const IndexKey& key) {
+  return static_cast<IndexEntry*>(hash_search(shared_indexes, &key, HASH_FIND, nullptr));
+}
+
+IndexEntry* CreateEntry(const IndexKey& key) {
+  bool found;
+  // The hash would grow beyond its size while shared memory lasts.
+  if (hash_get_num_entries(shared_indexes) >= max_indexes) return FindEntry(key);
+  auto* entry = static_cast<IndexEntry*>(hash_search(shared_indexes, &key, HASH_ENTER_NULL, &found));
+  if (entry == nullptr || found) return entry;
+  memset(&entry->f, 0, sizeof(entry->f));
+  SpinLockInit(&entry->mutex);
+  pg_atomic_init_u32(&entry->has_tail, 1);
+  pg_atomic_init_u32(&entry->vacuumed, 1);
+  auto* counters = reinterpret_cast<pg_atomic_uint64*>(&entry->counters);
+  for (size_t i = 0; i < sizeof(IndexCounters) / sizeof(pg_atomic_uint64); i++)
+    pg_atomic_init_u64(&counters[i], 0);
+  return entry;
+}
+
+bool SnapshotEntry(const IndexKey& key, IndexFields* fields) {
+  return ChangeEntry(key, [fields](IndexFields& f) { *fields = f; });
+}
+
+bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persistence) {
+  IndexFields fields;
+  if (SnapshotEntry(key, &fields) && fields.identity == identity && fields.index_oid == index_oid)
+    return true;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  IndexEntry* entry = CreateEntry(key);
+  if (entry != nullptr) {
+    SpinLockAcquire(&entry->mutex);
+    if (entry->f.identity != identity) {
+      // Generations go on counting, so that nobody takes an old one for a new one.
+      entry->f.identity = identity;
+      entry->f.current = {entry->f.current.number + 1, 0};
+      entry->f.validated = true;
+      entry->f.verified = true;
+      entry->f.failures = 0;
+      entry->f.retry_at = 0;
+      entry->f.last_error[0] = '\0';
+    }
+    entry->f.index_oid = index_oid;
+    entry->f.persistence = persistence;
+    SpinLockRelease(&entry->mutex);
+    pg_atomic_write_u32(&entry->has_tail, 1);
+  }
+  LWLockRelease(shared->lock);
+  return entry != nullptr;
+}
+
+bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base, const Generation& next,
+                    bool validated, bool verified) {
+  bool bumped = false;
+  ChangeEntry(key, [&](IndexFields& f) {
+    if (f.identity != identity || f.current.number != base.number ||
+        f.current.manifest_id != base.manifest_id)
+      return;
+    f.current = next;
+    f.validated = validated;
+    f.verified = verified;
+    bumped = true;
+  });
+  return bumped;
+}
+
+int ListEntries(Oid database, IndexKey** keys) {
+  // Entries only come and go one by one: room for some more than there are now, and a check while copying.
+  int room = static_cast<int>(hash_get_num_entries(shared_indexes)) + 16;
+  *keys = static_cast<IndexKey*>(palloc(sizeof(IndexKey) * room));
+  int count = 0;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    if (OidIsValid(database) && entry->key.database != database) continue;
+    if (count == room) {
+      hash_seq_term(&scan);
+      break;
+    }
+    (*keys)[count++] = entry->key;
+  }
+  LWLockRelease(shared->lock);
+  return count;
+}
+
+void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value) {
+  if (shared == nullptr || value == 0) return;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(key))
+    pg_atomic_fetch_add_u64(&(entry->counters.*counter), static_cast<int64>(value));
+  LWLockRelease(shared->lock);
+}
+
+bool RegisterWriter(uint64 id) {
+  bool done = false;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (Writer& writer : shared->writers) {
+    if (writer.pid != 0) continue;
+    writer = {MyProcPid, id};
+    done = true;
+    break;
+  }
+  LWLockRelease(shared->lock);
+  return done;
+}
+
+void UnregisterWriter(uint64 id) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (Writer& writer : shared->writers)
+    if (writer.pid == MyProcPid && writer.id == id) writer = {0, 0};
+  LWLockRelease(shared->lock);
+}
+
+void UnregisterAllWriters() {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (Writer& writer : shared->writers)
+    if (writer.pid == MyProcPid) writer = {0, 0};
+  LWLockRelease(shared->lock);
+}
+
+void WakeLauncher() {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
+  LWLockRelease(shared->lock);
+}
+
+void WakeBuilder(Oid database) {
+  bool found = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  for (BuilderSlot& slot : shared->builders) {
+    if (slot.database != database) continue;
+    found = true;
+    if (slot.latch != nullptr) SetLatch(slot.latch);
+  }
+  if (!found && shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
+  LWLockRelease(shared->lock);
+}
+
+}  // namespace vecckpt

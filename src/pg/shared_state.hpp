@@ -1,0 +1,153 @@
+// Shared memory: one entry an index, the launcher, the builders, and who writes which file.
+//
+// Locks:
+//   the tranche's one LWLock ("vecckpt")  membership of the hash, builder slots, suspensions, writers,
+//   launcher IndexEntry::mutex (spinlock)          the fields of an entry marked [m]; assignments only under
+//   it atomics                               counters and hints, advisory
+// Order: LWLock before mutex. Neither is held across a wait, file I/O or an allocation.
+//
+// Entries are looked up by key each time; a pointer is used only under the LWLock (shared is enough).
+
+#pragma once
+
+#include "pg/pg.hpp"
+
+#include "segment/names.hpp"
+
+namespace vecckpt {
+
+constexpr int kMaxBuilders = 4;
+constexpr int kMaxWriters = 1024;
+constexpr int kMaxSuspensions = 16;
+
+enum class RequestOutcome : uint8 { kDone, kFailed, kLocked };
+
+struct IndexCounters {
+  pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;
+  pg_atomic_uint64 seals, merges, graph_builds, graph_insertions, set_aside;
+};
+
+// What a generation is, taken as a whole. manifest_id 0: no segments.
+struct Generation {
+  uint64 number;
+  uint64 manifest_id;
+};
+
+struct IndexFields {
+  uint64 identity;  // of the log that the generation describes
+  Oid index_oid;
+  char persistence;  // 'p' or 'u'
+  bool validated;    // generation compared with the log, small sections checked
+  bool verified;     // every section of its segments checked
+  Generation current;
+  Generation durable;
+  TimestampTz durable_time;
+  XLogRecPtr durable_lsn;
+  pid_t claim;          // the process that builds, 0: none
+  uint64 seal_request;  // number of the latest vec_checkpoint that wants everything sealed and durable
+  uint64 seal_done;     // up to here everything is sealed; what remains is to make it durable
+  uint64 request_done;  // up to here answered
+  RequestOutcome outcome;
+  bool seal_idle;       // a periodic checkpoint wants the tail sealed
+  bool tail_left;       // the builder left a tail too short to seal
+  bool persist_wanted;  // a checkpoint is due
+  uint32 failures;      // in a row
+  TimestampTz retry_at;
+  char state[32];  // what the builder does
+  char last_error[200];
+};
+
+struct IndexEntry {
+  IndexKey key;  // hash key
+  slock_t mutex;
+  IndexFields f;              // [m]
+  pg_atomic_uint32 has_tail;  // an insert was seen since the builder last found no tail
+  pg_atomic_uint32 vacuumed;  // dead entries were flagged since the builder last counted
+  IndexCounters counters;
+};
+
+struct BuilderSlot {
+  Oid database;  // InvalidOid: free
+  pid_t pid;     // 0: starting
+  Latch* latch;
+  TimestampTz started;
+  bool leave;
+};
+
+struct Suspension {
+  Oid database;
+  TimestampTz until;
+};
+
+struct Writer {
+  pid_t pid;
+  uint64 id;  // of the segment or manifest being written
+};
+
+struct SharedState {
+  LWLock* lock;
+  ConditionVariable changed;  // requests answered, builders gone, checkpoints done
+  pid_t launcher_pid;
+  Latch* launcher_latch;
+  uint64 next_request;     // numbers for seal requests
+  uint64 persist_request;  // number of the latest CHECKPOINT that waits
+  uint64 persist_done;
+  int64 loaded_segments;  // by the reload at start
+  BuilderSlot builders[kMaxBuilders];
+  Suspension suspended[kMaxSuspensions];
+  Writer writers[kMaxWriters];
+};
+
+// Null where the library is not preloaded.
+extern SharedState* shared;
+extern HTAB* shared_indexes;
+
+void RequestSharedMemory();
+// True if the memory is new.
+bool AttachSharedMemory();
+
+// Lookup and creation. The caller holds shared->lock, exclusively to create. Null: none, or no room.
+IndexEntry* FindEntry(const IndexKey& key);
+IndexEntry* CreateEntry(const IndexKey& key);
+
+// A copy of an entry's fields; false if there is no such entry. Takes and releases the locks.
+bool SnapshotEntry(const IndexKey& key, IndexFields* fields);
+// Makes sure that there is an entry for this identity; an entry of another identity starts anew. False: no
+// room.
+bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persistence);
+
+// Runs `change` on an entry's fields under its mutex; assignments only. False if there is no such entry.
+template <typename Change>
+bool ChangeEntry(const IndexKey& key, Change change) {
+  bool found = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(key)) {
+    SpinLockAcquire(&entry->mutex);
+    change(entry->f);
+    SpinLockRelease(&entry->mutex);
+    found = true;
+  }
+  LWLockRelease(shared->lock);
+  return found;
+}
+
+// Makes `next` the current generation if identity and generation are still `identity` and `base`.
+bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base, const Generation& next,
+                    bool validated, bool verified);
+
+// Keys of all entries (of one database, if given), palloc'd.
+int ListEntries(Oid database, IndexKey** keys);
+
+// Adds to a counter of an index, if it has an entry.
+void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value);
+
+// Files that are being written are registered first, so that the sweep leaves them alone. False: no room.
+bool RegisterWriter(uint64 id);
+void UnregisterWriter(uint64 id);
+void UnregisterAllWriters();
+
+void WakeLauncher();
+// Wakes the database's builder, or the launcher so that it starts one.
+void WakeBuilder(Oid database);
+
+}  // namespace vecckpt

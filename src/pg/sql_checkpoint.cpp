@@ -1,0 +1,169 @@
+// vec_checkpoint(): asks for every tail to be sealed and made durable, and waits until the launcher has
+// answered for each index.
+
+#include "pg/pg.hpp"
+
+#include "pg/options.hpp"
+#include "pg/shared_state.hpp"
+
+extern "C" {
+#include "catalog/pg_am.h"
+#include "utils/acl.h"
+}
+
+namespace vecckpt {
+namespace {
+
+constexpr long kLookMilliseconds = 1000;  // between looks at whether the launcher lives
+
+void RequireLauncher() {
+  if (shared == nullptr)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("vecckpt must be preloaded to checkpoint vhnsw indexes"),
+                    errhint("Add vecckpt to shared_preload_libraries and restart the server.")));
+  if (!builder_enabled)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("builders are turned off"),
+                    errhint("Set vecckpt.builder to on and reload.")));
+  LWLockAcquire(shared->lock, LW_SHARED);
+  bool alive = shared->launcher_pid != 0;
+  LWLockRelease(shared->lock);
+  if (!alive)
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the vecckpt launcher is not running"),
+             errhint("It is restarted within seconds; see the server log if it is not.")));
+}
+
+uint64 DrawRequest() {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  uint64 request = ++shared->next_request;
+  LWLockRelease(shared->lock);
+  return request;
+}
+
+void SendRequest(const IndexKey& key, uint64 request) {
+  ChangeEntry(key, [request](IndexFields& f) {
+    if (f.seal_request < request) f.seal_request = request;
+    f.retry_at = 0;
+  });
+  WakeBuilder(key.database);
+}
+
+// Waits until the index's request is answered. False if the index has gone.
+bool WaitForAnswer(const IndexKey& key, uint64 request, IndexFields* fields) {
+  bool there;
+  ConditionVariablePrepareToSleep(&shared->changed);
+  for (;;) {
+    there = SnapshotEntry(key, fields);
+    if (!there || fields->request_done >= request) break;
+    LWLockAcquire(shared->lock, LW_SHARED);
+    bool alive = shared->launcher_pid != 0;
+    LWLockRelease(shared->lock);
+    if (!alive) {
+      ConditionVariableCancelSleep();
+      RequireLauncher();
+    }
+    WakeBuilder(key.database);
+    ConditionVariableTimedSleep(&shared->changed, kLookMilliseconds, PG_WAIT_EXTENSION);
+  }
+  ConditionVariableCancelSleep();
+  return there;
+}
+
+// Of this database where it has a name here.
+const char* NameOf(const IndexKey& key, const IndexFields& fields) {
+  char* name = key.database == MyDatabaseId ? get_rel_name(fields.index_oid) : nullptr;
+  return name != nullptr ? quote_identifier(name)
+                         : psprintf("%u/%u/%u", key.database, key.tablespace, key.relation);
+}
+
+// Indexes of this database that nobody has met yet get an entry, so that they are checkpointed too.
+void MeetIndexes() {
+  WakeBuilder(MyDatabaseId);
+}
+
+}  // namespace
+}  // namespace vecckpt
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(vec_checkpoint_all);
+PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
+  using namespace vecckpt;
+  (void)fcinfo;
+  RequireLauncher();
+  MeetIndexes();
+  uint64 request = DrawRequest();
+  IndexKey* keys;
+  int count = ListEntries(InvalidOid, &keys);
+  for (int i = 0; i < count; i++) SendRequest(keys[i], request);
+  int64 durable = 0;
+  for (int i = 0; i < count; i++) {
+    IndexFields fields;
+    if (!WaitForAnswer(keys[i], request, &fields)) continue;
+    switch (fields.outcome) {
+      case RequestOutcome::kDone:
+        durable++;
+        break;
+      case RequestOutcome::kLocked:
+        ereport(WARNING, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                          errmsg("index %s is locked and was not checkpointed", NameOf(keys[i], fields))));
+        break;
+      case RequestOutcome::kFailed:
+        ereport(WARNING, (errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields),
+                                 fields.last_error)));
+        break;
+    }
+  }
+  PG_RETURN_INT64(durable);
+}
+
+PG_FUNCTION_INFO_V1(vec_checkpoint_one);
+PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
+  using namespace vecckpt;
+  Oid index_oid = PG_GETARG_OID(0);
+  RequireLauncher();
+  HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index_oid));
+  if (!HeapTupleIsValid(tuple))
+    ereport(ERROR,
+            (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", index_oid)));
+  auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+  if (form->relkind != RELKIND_INDEX || form->relam != get_am_oid("vhnsw", true))
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a vhnsw index", NameStr(form->relname)),
+         form->relkind == RELKIND_PARTITIONED_INDEX ? errhint("Checkpoint the indexes of its partitions.")
+                                                    : 0));
+  ReleaseSysCache(tuple);
+  // An index that somebody holds exclusively is reported, not waited for; so is one of our own transaction.
+  if (!ConditionalLockRelationOid(index_oid, AccessShareLock))
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                    errmsg("could not obtain lock on index \"%s\"", get_rel_name(index_oid))));
+  Relation index = relation_open(index_oid, NoLock);
+  IndexKey key = KeyOf(index);
+  IndexFields fields;
+  bool known = SnapshotEntry(key, &fields);
+  relation_close(index, AccessShareLock);
+  if (!known) {
+    WakeBuilder(key.database);
+    for (int i = 0; i < 100 && !SnapshotEntry(key, &fields); i++) {
+      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, PG_WAIT_EXTENSION);
+      ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+    }
+  }
+  uint64 request = DrawRequest();
+  SendRequest(key, request);
+  if (!WaitForAnswer(key, request, &fields))
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("index \"%s\" has no place in shared memory or was dropped", get_rel_name(index_oid)),
+             errhint("Increase vecckpt.max_indexes if there are more indexes than that.")));
+  if (fields.outcome == RequestOutcome::kLocked)
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                    errmsg("could not checkpoint index \"%s\", it is locked", get_rel_name(index_oid))));
+  if (fields.outcome == RequestOutcome::kFailed)
+    ereport(ERROR, (errcode(ERRCODE_IO_ERROR), errmsg("could not checkpoint index \"%s\": %s",
+                                                      get_rel_name(index_oid), fields.last_error)));
+  PG_RETURN_VOID();
+}
+}

@@ -1,0 +1,330 @@
+// The set-returning functions behind vec_indexes, vec_segments and vec_stat. An index that is locked by
+// somebody else is shown from shared memory alone, never waited for.
+
+#include "pg/generation.hpp"
+#include "pg/log_read.hpp"
+
+extern "C" {
+#include "catalog/pg_am.h"
+#include "catalog/pg_database.h"
+#include "access/heapam.h"
+#include "commands/dbcommands.h"
+#include "utils/pg_lsn.h"
+}
+
+namespace vecckpt {
+namespace {
+
+constexpr int kManySegments = 8;  // more than this slow searches down
+
+const char* MetricName(uint8 metric) {
+  switch (static_cast<Metric>(metric)) {
+    case Metric::kL2:
+      return "l2";
+    case Metric::kInnerProduct:
+      return "inner_product";
+    case Metric::kCosine:
+      return "cosine";
+    case Metric::kL1:
+      return "l1";
+  }
+  return "unknown";
+}
+
+// The OIDs of this database's vhnsw indexes that have storage.
+int ListIndexes(Oid** oids) {
+  int count = 0;
+  int room = 64;
+  *oids = static_cast<Oid*>(palloc(sizeof(Oid) * room));
+  Oid access_method = get_am_oid("vhnsw", true);
+  if (!OidIsValid(access_method)) return 0;
+  Relation classes = table_open(RelationRelationId, AccessShareLock);
+  TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
+  while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+    auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+    if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
+    if (count == room) *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * (room *= 2)));
+    (*oids)[count++] = form->oid;
+  }
+  table_endscan(scan);
+  table_close(classes, AccessShareLock);
+  return count;
+}
+
+// An index opened for looking, or null if it is locked, gone or not readable here.
+Relation OpenForLooking(Oid oid) {
+  if (!ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
+  Relation index = nullptr;
+  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid))) index = relation_open(oid, NoLock);
+  bool readable = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
+                  index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+                  !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
+  if (readable) return index;
+  if (index != nullptr)
+    relation_close(index, AccessShareLock);
+  else
+    UnlockRelationOid(oid, AccessShareLock);
+  return nullptr;
+}
+
+// What of a generation's manifest the views show. Trivially destructible: the array is palloc'd.
+struct ManifestFacts {
+  uint64 coverage_end;
+  uint64 bytes;
+  uint64 covered;  // positions covered
+  int count;
+  ManifestSegment* segments;
+};
+
+Status ReadFacts(const IndexKey& key, const Generation& generation, ManifestFacts* facts,
+                 ManifestSegment* room, int room_size) {
+  *facts = {0, 0, 0, 0, room};
+  if (generation.manifest_id == 0) return Status::Ok();
+  auto manifest = LoadGeneration(key, generation);
+  if (!manifest.ok()) return manifest.status();
+  facts->coverage_end = manifest->coverage_end();
+  for (const ManifestSegment& segment : manifest->segments) {
+    facts->bytes += segment.file_size;
+    facts->covered += segment.range.end - segment.range.begin;
+    if (facts->count < room_size) room[facts->count] = segment;
+    facts->count++;
+  }
+  return Status::Ok();
+}
+
+// The facts of an index's current generation, with up to room_size segments.
+ManifestFacts FactsOf(const IndexKey& key, const IndexFields& fields, uint64 identity, int room_size) {
+  ManifestFacts facts = {};
+  auto* room = static_cast<ManifestSegment*>(palloc(sizeof(ManifestSegment) * (room_size + 1)));
+  Generation generation = fields.identity == identity ? fields.current : Generation{0, 0};
+  Failure failure = Guard([&] { return ReadFacts(key, generation, &facts, room, room_size); });
+  if (failure.failed()) facts = {0, 0, 0, 0, room};  // replaced meanwhile, or about to be set aside
+  return facts;
+}
+
+struct LogFacts {
+  uint64 entries;
+  uint64 live;
+  uint64 end;
+};
+
+LogFacts CountLog(LogReader* reader) {
+  LogFacts facts = {};
+  if (reader->meta->next_sequence == 0) return facts;
+  facts.end = LogEnd(reader);
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  for (uint64 sequence = reader->meta->first_sequence; sequence < reader->meta->next_sequence; sequence++) {
+    CHECK_FOR_INTERRUPTS();
+    if (!ReadDirectory(reader, sequence, copy)) continue;
+    facts.entries += copy->header.used;
+    facts.live += copy->header.live;
+  }
+  pfree(copy);
+  return facts;
+}
+
+enum IndexColumn {
+  kIndex,
+  kDatabase,
+  kIdentity,
+  kMetric,
+  kDims,
+  kM,
+  kEfConstruction,
+  kEntries,
+  kLiveEntries,
+  kCoverage,
+  kTailLength,
+  kSegments,
+  kFileBytes,
+  kGeneration,
+  kDurableGeneration,
+  kState,
+  kLastError,
+  kLastCheckpoint,
+  kLastCheckpointLsn,
+  kWarning,
+  kIndexColumns
+};
+
+struct Row {
+  Datum values[kIndexColumns];
+  bool nulls[kIndexColumns];
+  void Set(IndexColumn column, Datum value) {
+    values[column] = value;
+    nulls[column] = false;
+  }
+};
+
+void FillFromLog(Row* row, LogReader* reader, const IndexFields& fields, const IndexKey& key, bool known) {
+  const MetaPage* meta = reader->meta;
+  LogFacts log = CountLog(reader);
+  ManifestFacts facts = FactsOf(key, fields, known ? meta->identity : 0, 0);
+  uint64 first = meta->first_sequence * meta->slots_per_extent;
+  uint64 tail = log.end > facts.coverage_end ? log.end - Max(facts.coverage_end, first) : 0;
+  row->Set(kIdentity,
+           CStringGetTextDatum(psprintf("%016llx", static_cast<unsigned long long>(meta->identity))));
+  row->Set(kMetric, CStringGetTextDatum(MetricName(meta->metric)));
+  row->Set(kDims, Int32GetDatum(static_cast<int32>(meta->dims)));
+  row->Set(kM, Int32GetDatum(static_cast<int32>(meta->m)));
+  row->Set(kEfConstruction, Int32GetDatum(static_cast<int32>(meta->ef_construction)));
+  row->Set(kEntries, Int64GetDatum(static_cast<int64>(log.entries)));
+  row->Set(kLiveEntries, Int64GetDatum(static_cast<int64>(log.live)));
+  row->Set(kCoverage, Int64GetDatum(static_cast<int64>(facts.coverage_end)));
+  row->Set(kTailLength, Int64GetDatum(static_cast<int64>(tail)));
+  row->Set(kSegments, Int32GetDatum(facts.count));
+  row->Set(kFileBytes, Int64GetDatum(static_cast<int64>(facts.bytes)));
+  if (facts.count > kManySegments)
+    row->Set(kWarning, CStringGetTextDatum("many segments slow searches down: raise vecckpt.build_memory, or "
+                                           "maintenance_work_mem and REINDEX"));
+}
+
+void FillFromEntry(Row* row, const IndexKey& key, const IndexFields& fields) {
+  char* database = get_database_name(key.database);
+  if (database != nullptr) row->Set(kDatabase, DirectFunctionCall1(namein, CStringGetDatum(database)));
+  row->Set(kGeneration, Int64GetDatum(static_cast<int64>(fields.current.number)));
+  row->Set(kDurableGeneration, Int64GetDatum(static_cast<int64>(fields.durable.number)));
+  row->Set(kState, CStringGetTextDatum(fields.state[0] != '\0' ? fields.state
+                                       : fields.validated      ? "idle"
+                                                               : "not yet validated"));
+  if (fields.last_error[0] != '\0') row->Set(kLastError, CStringGetTextDatum(fields.last_error));
+  if (fields.durable_time != 0) row->Set(kLastCheckpoint, TimestampTzGetDatum(fields.durable_time));
+  if (fields.durable_lsn != InvalidXLogRecPtr) row->Set(kLastCheckpointLsn, LSNGetDatum(fields.durable_lsn));
+}
+
+Row EmptyRow() {
+  Row row;
+  memset(row.nulls, true, sizeof(row.nulls));
+  memset(row.values, 0, sizeof(row.values));
+  return row;
+}
+
+void PutRow(ReturnSetInfo* result, Datum* values, bool* nulls) {
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+void PutIndex(ReturnSetInfo* result, Oid oid) {
+  Row row = EmptyRow();
+  row.Set(kIndex, ObjectIdGetDatum(oid));
+  Relation index = OpenForLooking(oid);
+  if (index == nullptr) {
+    row.Set(kState, CStringGetTextDatum("locked or not readable"));
+    row.Set(kDatabase, DirectFunctionCall1(namein, CStringGetDatum(get_database_name(MyDatabaseId))));
+    return PutRow(result, row.values, row.nulls);
+  }
+  IndexKey key = KeyOf(index);
+  IndexFields fields = {};
+  bool known = shared != nullptr && SnapshotEntry(key, &fields);
+  LogReader reader;
+  if (OpenLog(&reader, index, GetAccessStrategy(BAS_BULKREAD)))
+    FillFromLog(&row, &reader, fields, key, known);
+  FillFromEntry(&row, key, fields);
+  if (!known)
+    row.Set(kState,
+            CStringGetTextDatum(shared == nullptr ? "vecckpt is not preloaded" : "not in shared memory"));
+  relation_close(index, AccessShareLock);
+  PutRow(result, row.values, row.nulls);
+}
+
+// Calls `put` for every index of this database that can be looked at.
+template <typename Put>
+void ForEachKnownIndex(Put put) {
+  Oid* oids;
+  int count = ListIndexes(&oids);
+  for (int i = 0; i < count; i++) {
+    CHECK_FOR_INTERRUPTS();
+    Relation index = OpenForLooking(oids[i]);
+    if (index == nullptr) continue;
+    IndexFields fields;
+    IndexKey key = KeyOf(index);
+    if (shared != nullptr && SnapshotEntry(key, &fields)) put(oids[i], key, fields);
+    relation_close(index, AccessShareLock);
+  }
+}
+
+void PutSegments(ReturnSetInfo* result, Oid oid, const IndexKey& key, const IndexFields& fields) {
+  ManifestFacts facts = FactsOf(key, fields, fields.identity, 0);
+  facts = FactsOf(key, fields, fields.identity, facts.count);
+  for (int i = 0; i < facts.count; i++) {
+    const ManifestSegment& segment = facts.segments[i];
+    Datum values[] = {ObjectIdGetDatum(oid),
+                      CStringGetTextDatum(psprintf("%016llx", static_cast<unsigned long long>(segment.id))),
+                      CStringGetTextDatum(segment.kind == SegmentKind::kGraph ? "graph" : "flat"),
+                      Int64GetDatum(static_cast<int64>(segment.range.begin)),
+                      Int64GetDatum(static_cast<int64>(segment.range.end)),
+                      Int64GetDatum(segment.node_count),
+                      Int64GetDatum(static_cast<int64>(segment.entry_count)),
+                      Int64GetDatum(segment.orphan_count),
+                      Int64GetDatum(segment.repaired),
+                      Int64GetDatum(static_cast<int64>(segment.file_size))};
+    bool nulls[lengthof(values)] = {};
+    PutRow(result, values, nulls);
+  }
+}
+
+void PutCounters(ReturnSetInfo* result, Oid oid, const IndexKey& key) {
+  constexpr int kCounters = sizeof(IndexCounters) / sizeof(pg_atomic_uint64);
+  Datum values[1 + kCounters] = {ObjectIdGetDatum(oid)};
+  bool nulls[1 + kCounters] = {};
+  LWLockAcquire(shared->lock, LW_SHARED);
+  IndexEntry* entry = FindEntry(key);
+  if (entry != nullptr) {
+    auto* counters = reinterpret_cast<pg_atomic_uint64*>(&entry->counters);
+    for (int i = 0; i < kCounters; i++)
+      values[1 + i] = Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&counters[i])));
+  }
+  LWLockRelease(shared->lock);
+  if (entry != nullptr) PutRow(result, values, nulls);
+}
+
+}  // namespace
+}  // namespace vecckpt
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(vec_index_info);
+PGDLLEXPORT Datum vec_index_info(PG_FUNCTION_ARGS) {
+  using namespace vecckpt;
+  InitMaterializedSRF(fcinfo, 0);
+  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  Oid* oids;
+  int count = ListIndexes(&oids);
+  for (int i = 0; i < count; i++) PutIndex(result, oids[i]);
+  // Indexes of other databases: what shared memory knows.
+  IndexKey* keys = nullptr;
+  int entries = shared == nullptr ? 0 : ListEntries(InvalidOid, &keys);
+  for (int i = 0; i < entries; i++) {
+    IndexFields fields;
+    if (keys[i].database == MyDatabaseId || !SnapshotEntry(keys[i], &fields)) continue;
+    Row row = EmptyRow();
+    FillFromEntry(&row, keys[i], fields);
+    row.Set(kIdentity,
+            CStringGetTextDatum(psprintf("%016llx", static_cast<unsigned long long>(fields.identity))));
+    PutRow(result, row.values, row.nulls);
+  }
+  return static_cast<Datum>(0);
+}
+
+PG_FUNCTION_INFO_V1(vec_segment_info);
+PGDLLEXPORT Datum vec_segment_info(PG_FUNCTION_ARGS) {
+  using namespace vecckpt;
+  InitMaterializedSRF(fcinfo, 0);
+  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  ForEachKnownIndex([result](Oid oid, const IndexKey& key, const IndexFields& fields) {
+    PutSegments(result, oid, key, fields);
+  });
+  return static_cast<Datum>(0);
+}
+
+PG_FUNCTION_INFO_V1(vec_stat_info);
+PGDLLEXPORT Datum vec_stat_info(PG_FUNCTION_ARGS) {
+  using namespace vecckpt;
+  InitMaterializedSRF(fcinfo, 0);
+  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  ForEachKnownIndex([result](Oid oid, const IndexKey& key, const IndexFields& fields) {
+    (void)fields;
+    PutCounters(result, oid, key);
+  });
+  return static_cast<Datum>(0);
+}
+}

@@ -1,0 +1,154 @@
+// See sweep.hpp.
+//
+// A file may be removed if, in this order: it was listed; no writer had registered its id when the writers
+// were copied after that; and neither the current nor the durable manifest of its key, read after that,
+// refers to it. A writer registers an id before it creates the file and gives it up after publishing, so a
+// file in use always fails one of the tests.
+
+#include "pg/sweep.hpp"
+
+#include "pg/generation.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "os/file.hpp"
+
+namespace vecckpt {
+namespace {
+
+struct Writers {
+  uint64 ids[kMaxWriters];
+  int count = 0;
+};
+
+void CopyWriters(Writers* writers) {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  for (const Writer& writer : shared->writers)
+    if (writer.pid != 0) writers->ids[writers->count++] = writer.id;
+  LWLockRelease(shared->lock);
+}
+
+// A dropped relation leaves an empty file until the next checkpoint, then none.
+bool RelationIsGone(const char* path) {
+  struct stat file;
+  if (stat(path, &file) != 0) return errno == ENOENT || errno == ENOTDIR;
+  return file.st_size == 0;
+}
+
+// What a key's files may be: referred to by its current or durable generation.
+struct References {
+  bool known = false;  // false: nothing may be removed now
+  std::set<uint64_t> ids;
+  bool durable = false;  // the durable manifest is wanted
+  std::string lost;      // why the current manifest cannot be read, if so
+  IndexFields fields;
+  Manifest current;
+};
+
+References FindReferences(const IndexKey& key) {
+  References found;
+  if (!SnapshotEntry(key, &found.fields)) {
+    found.known = true;
+    return found;
+  }
+  // A durable manifest that cannot be read is of no use to the next start either; it goes.
+  auto durable = ReadManifest(PathOf(DurableManifestName(key)));
+  found.durable = durable.ok() && durable->manifest_id == found.fields.durable.manifest_id;
+  if (found.durable)
+    for (const ManifestSegment& segment : durable->segments) found.ids.insert(segment.id);
+  if (found.fields.current.manifest_id != 0) {
+    auto current = LoadGeneration(key, found.fields.current);
+    IndexFields again;
+    bool same = SnapshotEntry(key, &again) && again.current.manifest_id == found.fields.current.manifest_id;
+    if (!same) return found;  // published meanwhile: next time
+    if (!current.ok()) {
+      found.known = current.status().code() == StatusCode::kNotFound ||
+                    current.status().code() == StatusCode::kCorruption;
+      found.lost = current.status().message();
+      return found;
+    }
+    found.current = std::move(*current);
+    found.ids.insert(found.fields.current.manifest_id);
+    for (const ManifestSegment& segment : found.current.segments) found.ids.insert(segment.id);
+  }
+  found.known = true;
+  return found;
+}
+
+using FilesByKey = std::map<IndexKey, std::vector<std::pair<std::string, FileName>>>;
+
+Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, FileName>>& files,
+                const Writers& writers, Notices* notices) {
+  References references = FindReferences(key);
+  if (!references.known) return Status::Ok();
+  if (!references.lost.empty())
+    SetAsideAll(key, references.fields.identity, references.fields.current, references.lost, notices);
+  std::set<uint64_t> there;
+  for (const auto& [name, parsed] : files) {
+    if (!parsed.temporary) there.insert(parsed.id);
+    const uint64* end = writers.ids + writers.count;
+    if (std::find(writers.ids, end, parsed.id) != end && parsed.id != 0) continue;
+    bool wanted =
+        parsed.kind == FileKind::kDurableManifest ? references.durable : references.ids.count(parsed.id) != 0;
+    if (wanted && !parsed.temporary) continue;
+    VECCKPT_RETURN_IF_ERROR(RemoveFile(PathOf(name)));
+  }
+  // Listed before the references were read, so a file that is missing here may only be new.
+  std::vector<uint64_t> missing;
+  for (const ManifestSegment& segment : references.current.segments) {
+    if (there.count(segment.id) != 0) continue;
+    struct stat file;
+    if (stat(PathOf(SegmentName(key, segment.id)).c_str(), &file) != 0 && errno == ENOENT)
+      missing.push_back(segment.id);
+  }
+  if (missing.empty()) return Status::Ok();
+  return SetAside(references.current, references.fields.current, missing, "it is no longer there", notices);
+}
+
+Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* notices) {
+  VECCKPT_RETURN_IF_ERROR(EnsureFolder());
+  auto names = ListDirectory(kFilesDirectory);
+  if (!names.ok()) return names.status();
+  Writers writers;
+  CopyWriters(&writers);
+  FilesByKey files;
+  for (const std::string& name : *names)
+    if (auto parsed = ParseFileName(name)) files[parsed->key].emplace_back(name, *parsed);
+  for (int i = 0; i < count; i++) {
+    if (!gone[i]) {
+      files[keys[i]];  // an entry whose files are all gone is looked at too
+      continue;
+    }
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    IndexEntry* entry = FindEntry(keys[i]);
+    if (entry != nullptr && entry->f.claim == 0) hash_search(shared_indexes, &keys[i], HASH_REMOVE, nullptr);
+    LWLockRelease(shared->lock);
+  }
+  for (const auto& [key, list] : files) VECCKPT_RETURN_IF_ERROR(SweepKey(key, list, writers, notices));
+  return Status::Ok();
+}
+
+}  // namespace
+
+void SweepFiles() {
+  IndexKey* keys;
+  int count = ListEntries(InvalidOid, &keys);
+  bool* gone = static_cast<bool*>(palloc0(sizeof(bool) * (count + 1)));
+  for (int i = 0; i < count; i++) {
+    char path[MAXPGPATH];
+    RelationPath(keys[i], path, sizeof(path));
+    gone[i] = RelationIsGone(path);
+  }
+  Notices notices;
+  Failure failure = Guard([&] { return SweepAll(keys, gone, count, &notices); });
+  notices.Emit();
+  if (failure.failed()) ereport(LOG, (errmsg("vecckpt: could not sweep files: %s", failure.message)));
+  pfree(gone);
+  pfree(keys);
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,85 @@
+// See utility_hook.hpp.
+
+#include "pg/pg.hpp"
+
+#include "pg/launcher.hpp"
+#include "pg/shared_state.hpp"
+#include "pg/utility_hook.hpp"
+
+extern "C" {
+#include "commands/dbcommands.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+}
+
+namespace vecckpt {
+namespace {
+
+ProcessUtility_hook_type previous_hook = nullptr;
+
+const char* TemplateOf(const CreatedbStmt* statement) {
+  ListCell* cell;
+  foreach (cell, statement->options) {
+    auto* option = reinterpret_cast<DefElem*>(lfirst(cell));
+    if (strcmp(option->defname, "template") == 0 && option->arg != nullptr) return defGetString(option);
+  }
+  return "template1";
+}
+
+bool MovesDatabase(const AlterDatabaseStmt* statement) {
+  ListCell* cell;
+  foreach (cell, statement->options)
+    if (strcmp(reinterpret_cast<DefElem*>(lfirst(cell))->defname, "tablespace") == 0) return true;
+  return false;
+}
+
+// The database that a statement needs for itself; InvalidOid for all other statements.
+Oid DatabaseNeeded(Node* statement) {
+  const char* name = nullptr;
+  switch (nodeTag(statement)) {
+    case T_DropdbStmt:
+      name = reinterpret_cast<DropdbStmt*>(statement)->dbname;
+      break;
+    case T_CreatedbStmt:
+      name = TemplateOf(reinterpret_cast<CreatedbStmt*>(statement));
+      break;
+    case T_AlterDatabaseStmt:
+      if (MovesDatabase(reinterpret_cast<AlterDatabaseStmt*>(statement)))
+        name = reinterpret_cast<AlterDatabaseStmt*>(statement)->dbname;
+      break;
+    case T_RenameStmt:
+      if (reinterpret_cast<RenameStmt*>(statement)->renameType == OBJECT_DATABASE)
+        name = reinterpret_cast<RenameStmt*>(statement)->subname;
+      break;
+    default:
+      break;
+  }
+  return name == nullptr ? InvalidOid : get_database_oid(name, true);
+}
+
+void RunUtility(PlannedStmt* statement, const char* query, bool read_only_tree, ProcessUtilityContext context,
+                ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
+                QueryCompletion* completion) {
+  Node* node = statement->utilityStmt;
+  Oid database = DatabaseNeeded(node);
+  bool checkpoint = IsA(node, CheckPointStmt);
+  if (OidIsValid(database)) AskBuilderToLeave(database);
+  auto next = previous_hook != nullptr ? previous_hook : standard_ProcessUtility;
+  PG_TRY();
+  { next(statement, query, read_only_tree, context, params, environment, receiver, completion); }
+  PG_FINALLY();
+  {
+    if (OidIsValid(database)) LetBuilderReturn(database);
+  }
+  PG_END_TRY();
+  if (checkpoint) PersistAllAndWait();
+}
+
+}  // namespace
+
+void InstallUtilityHook() {
+  previous_hook = ProcessUtility_hook;
+  ProcessUtility_hook = RunUtility;
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,85 @@
+// See vector_input.hpp.
+
+#include "pg/vector_input.hpp"
+
+#include <cmath>
+
+namespace vecckpt {
+
+VectorRef VectorFromArray(Datum value) {
+  ArrayType* array = DatumGetArrayTypeP(value);
+  if (ARR_NDIM(array) == 0)
+    ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("vector must have at least 1 dimension")));
+  if (ARR_NDIM(array) > 1)
+    ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("vector must be a one-dimensional array"),
+                    errdetail("The array has %d dimensions.", ARR_NDIM(array))));
+  if (array_contains_nulls(array))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("vector must not contain NULL")));
+  int dims = ARR_DIMS(array)[0];
+  if (dims > static_cast<int>(kMaxDims))
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("vector cannot have more than %u dimensions", kMaxDims),
+                    errdetail("The array has %d elements.", dims)));
+  const float* data = reinterpret_cast<const float*>(ARR_DATA_PTR(array));
+  for (int i = 0; i < dims; i++) {
+    if (std::isfinite(data[i])) continue;
+    ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                    errmsg("vector must not contain %s", std::isnan(data[i]) ? "NaN" : "infinity")));
+  }
+  return {data, static_cast<uint32>(dims)};
+}
+
+const OpclassSupport* SupportOf(Relation index) {
+  FmgrInfo* function = index_getprocinfo(index, 1, 1);
+  return reinterpret_cast<const OpclassSupport*>(
+      DatumGetPointer(FunctionCall1(function, PointerGetDatum(nullptr))));
+}
+
+void RaiseWrongDims(uint32 expected, uint32 actual) {
+  ereport(ERROR,
+          (errcode(ERRCODE_DATA_EXCEPTION), errmsg("expected %u dimensions, not %u", expected, actual)));
+  pg_unreachable();
+}
+
+bool IsIndexable(Metric metric, const VectorRef& vector) {
+  if (metric != Metric::kCosine) return true;
+  for (uint32 i = 0; i < vector.dims; i++)
+    if (vector.data[i] != 0) return true;
+  return false;
+}
+
+namespace {
+constexpr OpclassSupport kRealL2 = {Metric::kL2, ElementType::kFloat32, VectorFromArray};
+constexpr OpclassSupport kRealInnerProduct = {Metric::kInnerProduct, ElementType::kFloat32, VectorFromArray};
+constexpr OpclassSupport kRealCosine = {Metric::kCosine, ElementType::kFloat32, VectorFromArray};
+constexpr OpclassSupport kRealL1 = {Metric::kL1, ElementType::kFloat32, VectorFromArray};
+}  // namespace
+
+}  // namespace vecckpt
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(vhnsw_real_l2_support);
+PGDLLEXPORT Datum vhnsw_real_l2_support(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  PG_RETURN_POINTER(&vecckpt::kRealL2);
+}
+
+PG_FUNCTION_INFO_V1(vhnsw_real_ip_support);
+PGDLLEXPORT Datum vhnsw_real_ip_support(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  PG_RETURN_POINTER(&vecckpt::kRealInnerProduct);
+}
+
+PG_FUNCTION_INFO_V1(vhnsw_real_cosine_support);
+PGDLLEXPORT Datum vhnsw_real_cosine_support(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  PG_RETURN_POINTER(&vecckpt::kRealCosine);
+}
+
+PG_FUNCTION_INFO_V1(vhnsw_real_l1_support);
+PGDLLEXPORT Datum vhnsw_real_l1_support(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  PG_RETURN_POINTER(&vecckpt::kRealL1);
+}
+}

@@ -1,0 +1,68 @@
+// See wall.hpp.
+
+#include "pg/wall.hpp"
+
+namespace vecckpt {
+
+Failure FailureOf(const Status& status) {
+  return FailureOf(status.code(), status.message().c_str());
+}
+
+Failure FailureOf(StatusCode code, const char* message) {
+  Failure failure;
+  failure.code = code;
+  strlcpy(failure.message, message, sizeof(failure.message));
+  return failure;
+}
+
+int SqlState(StatusCode code) {
+  switch (code) {
+    case StatusCode::kOk:
+      return ERRCODE_SUCCESSFUL_COMPLETION;
+    case StatusCode::kNotFound:
+      return ERRCODE_UNDEFINED_FILE;
+    case StatusCode::kCorruption:
+      return ERRCODE_DATA_CORRUPTED;
+    case StatusCode::kInvalidArgument:
+      return ERRCODE_INVALID_PARAMETER_VALUE;
+    case StatusCode::kIoError:
+      return ERRCODE_IO_ERROR;
+    case StatusCode::kNoSpace:
+      return ERRCODE_DISK_FULL;
+    case StatusCode::kOutOfMemory:
+      return ERRCODE_OUT_OF_MEMORY;
+    case StatusCode::kCancelled:
+      return ERRCODE_QUERY_CANCELED;
+    case StatusCode::kUnsupported:
+      return ERRCODE_FEATURE_NOT_SUPPORTED;
+    case StatusCode::kInternal:
+      break;
+  }
+  return ERRCODE_INTERNAL_ERROR;
+}
+
+void ThrowIfFailed(const Failure& failure) {
+  if (!failure.failed()) return;
+  CHECK_FOR_INTERRUPTS();  // a cancel explains a kCancelled better than we can
+  if (failure.code == StatusCode::kOutOfMemory)
+    ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+                    failure.message[0] ? errdetail_internal("%s", failure.message) : 0));
+  ereport(ERROR, (errcode(SqlState(failure.code)),
+                  errmsg("%s", failure.message[0] ? failure.message : "unexpected failure in vecckpt")));
+}
+
+void Notices::Add(const char* format, ...) {
+  if (count == kMax) return;
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(lines[count++], sizeof(lines[0]), format, arguments);
+  va_end(arguments);
+}
+
+void Notices::Emit() {
+  int n = count;
+  count = 0;
+  for (int i = 0; i < n; i++) ereport(LOG, (errmsg_internal("%s", lines[i])));
+}
+
+}  // namespace vecckpt

@@ -1,0 +1,68 @@
+// The wall between C++ errors and SQL errors.
+//
+// C++ work runs inside Guard, which turns exceptions into a Failure: a plain struct. The caller raises it
+// with ThrowIfFailed after every C++ object has been destroyed. So no exception crosses a PostgreSQL frame,
+// no longjmp skips a destructor, and nothing allocates or reports inside a catch block.
+//
+// A function on PostgreSQL's side of the wall may call whatever ereports and holds no object with a
+// destructor; a function on the C++ side (called through Guard) holds such objects and calls nothing that
+// ereports. Calls that the C++ side may make: spinlocks, LWLockAcquire and LWLockRelease,
+// hash_search(HASH_FIND), SetLatch.
+
+#pragma once
+
+#include "pg/pg.hpp"
+
+#include <exception>
+#include <new>
+
+#include "base/status.hpp"
+
+namespace vecckpt {
+
+// What went wrong beyond the wall. Trivially destructible.
+struct Failure {
+  StatusCode code = StatusCode::kOk;
+  char message[512];
+  Failure() { message[0] = '\0'; }
+  bool failed() const { return code != StatusCode::kOk; }
+};
+
+Failure FailureOf(const Status& status);
+Failure FailureOf(StatusCode code, const char* message);
+
+// Runs `work`, a callable that returns Status, and tells how it went.
+template <typename Work>
+Failure Guard(Work&& work) {
+  Failure failure;
+  try {
+    Status status = work();
+    if (!status.ok()) failure = FailureOf(status);
+  } catch (const std::bad_alloc&) {
+    failure.code = StatusCode::kOutOfMemory;
+  } catch (const std::exception& error) {
+    failure.code = StatusCode::kInternal;
+    strlcpy(failure.message, error.what(), sizeof(failure.message));
+  } catch (...) {
+    failure.code = StatusCode::kInternal;
+  }
+  return failure;
+}
+
+// The errcode that fits.
+int SqlState(StatusCode code);
+
+// Raises ERROR if it failed.
+void ThrowIfFailed(const Failure& failure);
+
+// Log lines gathered beyond the wall, reported by Emit on this side.
+struct Notices {
+  static constexpr int kMax = 8;
+  int count = 0;
+  char lines[kMax][400];
+  void Add(const char* format, ...) pg_attribute_printf(2, 3);
+  // Reports every line at LOG and forgets them.
+  void Emit();
+};
+
+}  // namespace vecckpt

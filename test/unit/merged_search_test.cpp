@@ -1,0 +1,348 @@
+// The merged search against brute force, over mixtures of graph segments, flat segments and a tail.
+
+#include "index/merged_search.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <functional>
+#include <limits>
+#include <set>
+
+#include "fake_log.hpp"
+
+namespace vecckpt {
+namespace {
+
+struct Row {
+  size_t position;
+  double distance;
+};
+
+class MergedSearchTest : public ::testing::TestWithParam<Metric> {
+ protected:
+  static double Distance(const FakeLog& log, size_t position, const std::vector<float>& query) {
+    return ExactDistance(log.geometry().metric, query.data(), log.Vector(position), log.geometry().dims);
+  }
+
+  static std::vector<double> BruteForce(const FakeLog& log, const std::vector<float>& query) {
+    std::vector<double> distances;
+    for (size_t position = 0; position < log.size(); ++position) {
+      distances.push_back(Distance(log, position, query));
+    }
+    std::sort(distances.begin(), distances.end());
+    return distances;
+  }
+
+  static std::vector<float> RandomQuery(uint32_t dims, uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<float> value;
+    std::vector<float> query(dims);
+    for (float& v : query) v = value(random);
+    return query;
+  }
+
+  static SearchOptions Options(const FakeLog& log) {
+    SearchOptions options;
+    options.metric = log.geometry().metric;
+    options.dims = log.geometry().dims;
+    return options;
+  }
+
+  // Adds segments, and what lies from `tail` on as the tail, and starts.
+  static std::unique_ptr<MergedSearch> Begin(const FakeLog& log, const SearchOptions& options,
+                                             const std::vector<float>& query,
+                                             const std::vector<std::shared_ptr<const Segment>>& segments,
+                                             size_t tail) {
+    auto search = std::make_unique<MergedSearch>(options, query.data());
+    for (const auto& segment : segments) EXPECT_TRUE(search->AddSegment(segment).ok());
+    for (size_t position = tail; position < log.size(); ++position) {
+      search->AddExact(FakeLog::OrdinalAt(position), FakeLog::SequenceAt(position),
+                       Distance(log, position, query));
+    }
+    search->Start();
+    return search;
+  }
+
+  // Rows until done or `limit`. `alive` says which positions re-ranking finds.
+  static std::vector<Row> Run(
+      MergedSearch* search, const FakeLog& log, const std::vector<float>& query, size_t limit,
+      const std::function<bool(size_t)>& alive = [](size_t) { return true; }) {
+    std::vector<Row> rows;
+    while (rows.size() < limit) {
+      Result<MergedSearch::Step> step = search->Next();
+      EXPECT_TRUE(step.ok()) << step.status().message();
+      if (!step.ok() || step->action == MergedSearch::Action::kDone) break;
+      const size_t position = FakeLog::PositionOf(step->ordinal);
+      EXPECT_EQ(step->sequence, FakeLog::SequenceAt(position));
+      if (step->action == MergedSearch::Action::kEmit) {
+        rows.push_back({position, step->distance});
+      } else if (alive(position)) {
+        search->Resolve(Distance(log, position, query));
+      } else {
+        search->ResolveGone();
+      }
+    }
+    return rows;
+  }
+
+  static void ExpectDistinct(const std::vector<Row>& rows) {
+    std::set<size_t> positions;
+    for (const Row& row : rows) EXPECT_TRUE(positions.insert(row.position).second) << row.position;
+  }
+
+  // 2,000 vectors: two graph segments, two flat ones and a tail.
+  static std::vector<std::shared_ptr<const Segment>> Mixture(FakeLog* log) {
+    log->AddRandom(2000, 1);
+    return {log->Graph(0, 1000), log->Seal(1000, 1100), log->Graph(1100, 1700), log->Seal(1700, 1900)};
+  }
+  static constexpr size_t kMixtureTail = 1900;
+};
+
+// With ef at the number of nodes nothing is approximate: the order is that of brute force, each row once.
+TEST_P(MergedSearchTest, WholeWidthIsExact) {
+  FakeLog log(GetParam(), 12);
+  const auto segments = Mixture(&log);
+  for (IterativeScan iterative :
+       {IterativeScan::kOff, IterativeScan::kRelaxedOrder, IterativeScan::kStrictOrder}) {
+    SearchOptions options = Options(log);
+    options.ef_search = 2000;
+    options.iterative = iterative;
+    const std::vector<float> query = RandomQuery(12, 5);
+    auto search = Begin(log, options, query, segments, kMixtureTail);
+    const std::vector<Row> rows = Run(search.get(), log, query, 5000);
+    const std::vector<double> truth = BruteForce(log, query);
+    ASSERT_EQ(rows.size(), truth.size());
+    ExpectDistinct(rows);
+    for (size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i].distance, truth[i]) << i;
+    EXPECT_EQ(search->counters().emitted, 2000u);
+    EXPECT_EQ(search->counters().dropped, 0u);
+    EXPECT_EQ(search->counters().reranked, 1900u);
+    EXPECT_GE(search->counters().distances, 1900u);
+  }
+}
+
+TEST_P(MergedSearchTest, FirstRowsNeedFewReranks) {
+  FakeLog log(GetParam(), 12);
+  const auto segments = Mixture(&log);
+  const std::vector<float> query = RandomQuery(12, 6);
+  auto search = Begin(log, Options(log), query, segments, kMixtureTail);
+  EXPECT_EQ(Run(search.get(), log, query, 10).size(), 10u);
+  EXPECT_LE(search->counters().reranked, 25u);
+  EXPECT_LE(search->counters().distances, 1900u);
+}
+
+TEST_P(MergedSearchTest, RecallAtEf100) {
+  FakeLog log(GetParam(), 16);
+  log.AddRandom(6000, 2);
+  const std::vector<std::shared_ptr<const Segment>> segments = {log.Graph(0, 4000), log.Graph(4000, 5500),
+                                                                log.Seal(5500, 5800)};
+  SearchOptions options = Options(log);
+  options.ef_search = 100;
+  size_t found = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<float> query = RandomQuery(16, 100 + seed);
+    const std::vector<double> truth = BruteForce(log, query);
+    auto search = Begin(log, options, query, segments, 5800);
+    for (const Row& row : Run(search.get(), log, query, 10)) found += row.distance <= truth[9];
+  }
+  EXPECT_GE(found, 190u);
+}
+
+// Beyond ef a scan goes on: nothing is missing but what strict order drops.
+TEST_P(MergedSearchTest, LimitBeyondEf) {
+  FakeLog log(GetParam(), 12);
+  const auto segments = Mixture(&log);
+  const std::vector<float> query = RandomQuery(12, 7);
+  for (IterativeScan iterative : {IterativeScan::kRelaxedOrder, IterativeScan::kStrictOrder}) {
+    SearchOptions options = Options(log);
+    options.iterative = iterative;
+    options.max_scan_tuples = 1000000;
+    options.memory_limit = uint64_t{1} << 30;
+    auto search = Begin(log, options, query, segments, kMixtureTail);
+    const std::vector<Row> rows = Run(search.get(), log, query, 5000);
+    ExpectDistinct(rows);
+    EXPECT_EQ(rows.size() + search->counters().dropped, 2000u);
+    EXPECT_LE(search->counters().dropped, 100u);
+    if (iterative != IterativeScan::kStrictOrder) continue;
+    for (size_t i = 1; i < rows.size(); ++i) ASSERT_LE(rows[i - 1].distance, rows[i].distance);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Metrics, MergedSearchTest,
+                         ::testing::Values(Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1));
+
+class SearchTest : public MergedSearchTest {};
+
+TEST_F(SearchTest, OffEndsAtEf) {
+  FakeLog log(Metric::kL2, 12);
+  const auto segments = Mixture(&log);
+  SearchOptions options = Options(log);
+  options.iterative = IterativeScan::kOff;
+  options.ef_search = 20;
+  const std::vector<float> query = RandomQuery(12, 8);
+  auto search = Begin(log, options, query, segments, kMixtureTail);
+  EXPECT_EQ(Run(search.get(), log, query, 5000).size(), 20u);
+}
+
+TEST_F(SearchTest, LimitsStopTheStreams) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(3000, 3);
+  const auto graph = log.Graph(0, 3000);
+  const std::vector<float> query = RandomQuery(12, 9);
+  SearchOptions options = Options(log);
+  options.max_scan_tuples = 200;
+  auto by_tuples = Begin(log, options, query, {graph}, 3000);
+  const size_t rows = Run(by_tuples.get(), log, query, 5000).size();
+  EXPECT_GE(rows, 200u);
+  EXPECT_LE(rows, 1000u);
+
+  options.max_scan_tuples = 1000000;
+  options.memory_limit = 20000;
+  auto by_memory = Begin(log, options, query, {graph}, 3000);
+  const size_t fewer = Run(by_memory.get(), log, query, 5000).size();
+  EXPECT_GE(fewer, 40u);
+  EXPECT_LE(fewer, 2000u);
+}
+
+// What is dead does not make a scan end early.
+TEST_F(SearchTest, EntriesFoundGone) {
+  FakeLog log(Metric::kL2, 12);
+  const auto segments = Mixture(&log);
+  const std::vector<float> query = RandomQuery(12, 10);
+  const std::vector<double> truth = BruteForce(log, query);
+  SearchOptions options = Options(log);
+  options.max_scan_tuples = 1000000;
+  options.memory_limit = uint64_t{1} << 30;
+  auto search = Begin(log, options, query, segments, kMixtureTail);
+  // The nearest 700 are gone, which is many times ef.
+  const auto alive = [&](size_t position) { return Distance(log, position, query) > truth[699]; };
+  size_t rows = 0;
+  for (const Row& row : Run(search.get(), log, query, 5000, alive)) rows += alive(row.position);
+  EXPECT_EQ(rows + search->counters().dropped, 1300u);
+}
+
+TEST_F(SearchTest, FailedEmissionsDoNotCount) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(500, 4);
+  const auto graph = log.Graph(0, 500);
+  const std::vector<float> query = RandomQuery(12, 11);
+  SearchOptions options = Options(log);
+  options.iterative = IterativeScan::kOff;
+  options.ef_search = 500;
+  auto search = Begin(log, options, query, {graph}, 500);
+  size_t emissions = 0;
+  for (;;) {
+    Result<MergedSearch::Step> step = search->Next();
+    ASSERT_TRUE(step.ok());
+    if (step->action == MergedSearch::Action::kDone) break;
+    if (step->action == MergedSearch::Action::kRerank) {
+      search->Resolve(Distance(log, FakeLog::PositionOf(step->ordinal), query));
+    } else if (++emissions % 2 == 0) {
+      search->EmitFailed();
+    }
+  }
+  EXPECT_EQ(emissions, 500u);
+  EXPECT_EQ(search->counters().emitted, 250u);
+}
+
+TEST_F(SearchTest, DuplicatesAllComeOut) {
+  FakeLog log(Metric::kL2, 4);
+  log.AddRandom(20000, 12);
+  const std::vector<float> copied = {0.5f, -0.25f, 0.125f, 1.0f};
+  for (int i = 0; i < 5000; ++i) log.Add(copied);
+  log.AddRandom(5000, 13);
+  const auto graph = log.Graph(0, 30000);
+  EXPECT_EQ(graph->node_count(), 25001u);
+  SearchOptions options = Options(log);
+  auto search = Begin(log, options, copied, {graph}, 30000);
+  const std::vector<Row> rows = Run(search.get(), log, copied, 5000);
+  ASSERT_EQ(rows.size(), 5000u);
+  ExpectDistinct(rows);
+  for (const Row& row : rows) EXPECT_EQ(row.distance, 0);
+  // All are entries of one node: that does not widen the search.
+  EXPECT_LE(search->counters().distances, 5000u);
+}
+
+TEST_F(SearchTest, NaNComesLast) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(60, 14);
+  const auto flat = log.Seal(0, 50);
+  const std::vector<float> query = RandomQuery(12, 15);
+  MergedSearch search(Options(log), query.data());
+  ASSERT_TRUE(search.AddSegment(flat).ok());
+  search.AddExact(FakeLog::OrdinalAt(50), FakeLog::SequenceAt(50), std::nan(""));
+  search.AddExact(FakeLog::OrdinalAt(51), FakeLog::SequenceAt(51), std::numeric_limits<double>::infinity());
+  search.Start();
+  std::vector<double> distances;
+  for (;;) {
+    Result<MergedSearch::Step> step = search.Next();
+    ASSERT_TRUE(step.ok());
+    if (step->action == MergedSearch::Action::kDone) break;
+    if (step->action == MergedSearch::Action::kEmit) {
+      distances.push_back(step->distance);
+      EXPECT_EQ(step->segment_id == 0, FakeLog::PositionOf(step->ordinal) >= 50);
+      continue;
+    }
+    const size_t position = FakeLog::PositionOf(step->ordinal);
+    search.Resolve(position == 7 ? std::nan("") : Distance(log, position, query));
+  }
+  ASSERT_EQ(distances.size(), 52u);
+  EXPECT_TRUE(std::isinf(distances[49]));
+  EXPECT_TRUE(std::isnan(distances[50]) && std::isnan(distances[51]));
+}
+
+// A file with some bytes of a section overwritten.
+std::shared_ptr<const Segment> Spoil(const Segment& segment, SectionKind kind, uint32_t value) {
+  const SectionRecord& record = segment.header().sections[static_cast<uint32_t>(kind)];
+  const std::vector<uint32_t> values(record.size / sizeof(uint32_t), value);
+  std::fstream file(segment.path(), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(record.offset));
+  file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(record.size));
+  file.close();
+  auto opened = Segment::Open(segment.path());
+  EXPECT_TRUE(opened.ok());
+  return *opened;
+}
+
+TEST_F(SearchTest, CorruptionNamesTheSegment) {
+  for (SectionKind kind : {SectionKind::kLinks0, SectionKind::kEntries, SectionKind::kExtents}) {
+    FakeLog log(Metric::kL2, 12);
+    log.AddRandom(1000, 16);
+    const auto sound = log.Seal(0, 500);
+    const auto spoiled = Spoil(*log.Graph(500, 1000), kind, 0xFFFFFF00u);
+    const std::vector<float> query = RandomQuery(12, 17);
+    auto search = Begin(log, Options(log), query, {sound, spoiled}, 1000);
+    Status status;
+    for (int i = 0; i < 5000 && status.ok(); ++i) {
+      Result<MergedSearch::Step> step = search->Next();
+      status = step.status();
+      if (!step.ok() || step->action == MergedSearch::Action::kDone) break;
+      if (step->action == MergedSearch::Action::kRerank) {
+        search->Resolve(Distance(log, FakeLog::PositionOf(step->ordinal), query));
+      }
+    }
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << static_cast<int>(kind);
+    EXPECT_EQ(search->corrupt_segment(), spoiled->id());
+  }
+}
+
+TEST_F(SearchTest, NothingGivesNothing) {
+  FakeLog log(Metric::kL2, 12);
+  const std::vector<float> query = RandomQuery(12, 18);
+  auto search = Begin(log, Options(log), query, {}, 0);
+  EXPECT_TRUE(Run(search.get(), log, query, 10).empty());
+}
+
+TEST_F(SearchTest, RefusesAnotherGeometry) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(50, 19);
+  SearchOptions options = Options(log);
+  options.dims = 11;
+  const std::vector<float> query = RandomQuery(12, 20);
+  MergedSearch search(options, query.data());
+  EXPECT_EQ(search.AddSegment(log.Seal(0, 50)).code(), StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace vecckpt

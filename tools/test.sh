@@ -1,0 +1,135 @@
+# ./run test: every kind of test. Each group reports its counts; the last line adds them up.
+# PROVE_TESTS="test/t/x.pl ..." runs only those TAP files; VECCKPT_SKIP="asan tap ..." leaves groups out.
+
+setup
+# Tests that want large data say themselves when they skip.
+if [[ -z ${VECCKPT_DATA:-} && -d $ROOT/../shared/data ]]; then
+  VECCKPT_DATA=$(cd "$ROOT/../shared/data" && pwd -P)
+fi
+export VECCKPT_DATA=${VECCKPT_DATA:-}
+LOGS=$LOCAL/logs
+rm -rf "$LOGS"
+mkdir -p "$LOGS"
+
+PASSED=0
+FAILED=0
+
+# group NAME PASSED FAILED [LOG...]: adds the counts and shows the logs' ends if something failed.
+group() {
+  local name=$1 log
+  PASSED=$((PASSED + $2))
+  FAILED=$((FAILED + $3))
+  printf '%-32s %4d passed, %d failed\n' "$name" "$2" "$3"
+  if (($3)); then
+    shift 3
+    for log in "$@"; do
+      [[ -s $log ]] || continue
+      [[ $log == "$LOGS"/* ]] || cp "$log" "$LOGS/${name//[^a-z0-9_]/-}-$(basename "$log")"
+      printf -- '--- end of %s\n' "$log"
+      tail -n 60 "$log"
+    done
+  fi
+}
+skipped() { [[ " ${VECCKPT_SKIP:-} " == *" $1 "* ]]; }
+count() { grep -cE "$1" "$2" || true; }
+
+# ---- The core, without a server
+# core_tests NAME [CMAKE OPTION...]: configures, builds and runs in build/NAME.
+core_tests() {
+  local name=$1 dir=$ROOT/build/$1 log=$LOGS/core-$1.log
+  shift
+  mkdir -p "$dir"
+  rm -rf "$dir/report"
+  if ! { cmake -S "$ROOT" -B "$dir" "$@" && cmake --build "$dir" -j "$JOBS"; } >"$log" 2>&1; then
+    group "core ($name)" 0 1 "$log"
+    return
+  fi
+  local status=0
+  (cd "$dir" && ctest --output-on-failure) >"$log" 2>&1 || status=$?
+  # Every executable writes a report unless it crashed.
+  local executables reports total failures
+  executables=$(ctest --test-dir "$dir" -N | grep -c ' Test *#' || true)
+  reports=$(find "$dir/report" -name '*.xml' 2>/dev/null | wc -l)
+  read -r total failures < <(find "$dir/report" -name '*.xml' -exec grep -h '^<testsuites ' {} + 2>/dev/null |
+    sed -E 's/.*tests="([0-9]+)" failures="([0-9]+)".*errors="([0-9]+)".*/\1 \2 \3/' |
+    awk '{ total += $1; bad += $2 + $3 } END { print total + 0, bad + 0 }')
+  local crashed=$((executables - reports))
+  ((status == 0 || failures + crashed > 0)) || crashed=1
+  ((executables > 0)) || crashed=1
+  group "core ($name)" $((total - failures)) $((failures + crashed)) "$log"
+}
+
+"$ROOT/test/check_layers" >"$LOGS/layers.log" 2>&1 || true
+group "source checks" "$(count '^ok' "$LOGS/layers.log")" "$(count '^not ok' "$LOGS/layers.log")" "$LOGS/layers.log"
+skipped core || core_tests plain
+skipped asan || core_tests asan -DVECCKPT_SANITIZE=address,undefined
+
+# ---- The extension, in servers of the tests' own, in a copy that the server's user owns
+finish() {
+  remove_server_dir test
+  printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+  ((FAILED == 0 && PASSED > 0)) && exit 0
+  exit 1
+}
+
+if { build_extension && install_extension; } >"$LOGS/build.log" 2>&1; then
+  group "extension builds" 1 0
+else
+  group "extension builds" 0 1 "$LOGS/build.log"
+  finish
+fi
+
+remove_server_dir test
+make_server_dir test
+cp -R "$ROOT/sql" "$ROOT/expected" "$ROOT/test" "$SERVER_DIR/"
+[[ $EUID != 0 ]] || chown -R postgres: "$SERVER_DIR"
+# The same lists as for make installcheck.
+regress=$(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-REGRESS)
+isolation=$(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-ISOLATION)
+
+# regress_tests NAME PROGRAM INPUTDIR TEST...
+regress_tests() {
+  local name=$1 program=$2 input=$3 log=$LOGS/$1.log out=$SERVER_DIR/$1
+  shift 3
+  as_server mkdir -p "$out"
+  local status=0 good bad
+  as_server timeout -k 60 3600 env LC_ALL=C PGTZ=UTC "$program" --bindir="$PGBIN" --inputdir="$input" --outputdir="$out" \
+    --temp-instance="$out/tmp_check" --temp-config="$SERVER_DIR/test/regress.conf" --no-locale --encoding=UTF8 \
+    --load-extension=vecckpt "$@" >"$log" 2>&1 || status=$?
+  good=$(count '^(test .*\.\.\. ok|ok [0-9])' "$log")
+  bad=$(count '^(test .*\.\.\. FAILED|not ok [0-9])' "$log")
+  ((status == 0 || bad > 0)) || bad=1
+  local details=$out/regression.diffs
+  [[ -s $details ]] || details=$out/log/postmaster.log
+  group "$name" "$good" "$bad" "$log" "$details"
+}
+
+skipped regress || regress_tests pg_regress "$PGXS_TEST/regress/pg_regress" "$SERVER_DIR" $regress
+if [[ -n $isolation ]] && ! skipped isolation; then
+  regress_tests isolation "$PGXS_TEST/isolation/pg_isolation_regress" "$SERVER_DIR/test" $isolation
+fi
+
+# One TAP file: its test points count; a file that dies without a failed one counts as one failure.
+tap_file() {
+  local file=$1 name dir log status=0 good bad
+  name=$(basename "$file" .pl)
+  dir=$SERVER_DIR/tap/$name
+  log=$LOGS/tap-$name.log
+  as_server mkdir -p "$dir"
+  as_server timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
+    TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" VECCKPT_DATA="$VECCKPT_DATA" \
+    VECCKPT_TEST_DATA="$SERVER_DIR/test/data" top_builddir="$dir" \
+    prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/perl" "$SERVER_DIR/$file" >"$log" 2>&1 || status=$?
+  good=$(grep -E '^ok ' "$log" | grep -vciE '# skip' || true)
+  bad=$(grep -E '^not ok ' "$log" | grep -vciE '# todo' || true)
+  ((status == 0 || bad > 0)) || bad=1
+  group "tap: $name" "$good" "$bad" "$log" "$dir"/tmp_check/log/*.log
+  grep -hE '(# skip|skipped:)' "$log" | sed 's/^/  /' || true
+}
+if ! skipped tap; then
+  for file in $(cd "$ROOT" && ls ${PROVE_TESTS:-test/t/*.pl} 2>/dev/null); do
+    tap_file "$file"
+  done
+fi
+
+finish
