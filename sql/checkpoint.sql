@@ -42,7 +42,7 @@ SELECT vec_checkpoint('no_such_index');
 SELECT vec_checkpoint(0);
 SELECT vec_checkpoint(NULL) IS NULL AS strict;
 
--- In read-only transactions and in transactions that failed before.
+-- In a read-only transaction: it writes nothing that belongs to the database.
 BEGIN READ ONLY;
 SELECT vec_checkpoint('t_v');
 ROLLBACK;

@@ -58,7 +58,7 @@ REINDEX INDEX CONCURRENTLY t_vectors;
 REINDEX TABLE CONCURRENTLY t;
 SELECT id FROM t ORDER BY v <-> '{43.1,42.1}' LIMIT 2;
 CREATE INDEX CONCURRENTLY t_second ON t USING vhnsw (v real_l1_ops);
-SELECT indexrelid::regclass, indisvalid, indisready FROM pg_index WHERE indrelid = 't'::regclass ORDER BY 1::text;
+SELECT indexrelid::regclass, indisvalid, indisready FROM pg_index WHERE indrelid = 't'::regclass ORDER BY indexrelid::regclass::text;
 SELECT id FROM t ORDER BY v <+> '{43.1,42.1}' LIMIT 2;
 DROP INDEX CONCURRENTLY t_second;
 TRUNCATE t;

@@ -4,7 +4,7 @@
 SELECT pg_describe_object(classid, objid, 0) AS object FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
-ORDER BY object COLLATE "C";
+ORDER BY 1;
 SELECT amname, opcname, amvalidate(c.oid) AS valid FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod
 WHERE amname = 'vhnsw' ORDER BY opcname;
 SELECT property, pg_indexam_has_property(oid, property) AS am FROM pg_am,
@@ -24,7 +24,10 @@ CREATE SCHEMA vectors;
 CREATE EXTENSION vecckpt SCHEMA vectors;
 SELECT '{1}'::real[] <-> '{2}';
 SELECT '{1}'::real[] OPERATOR(vectors.<->) '{2}' AS distance;
+-- The default operator class is found wherever it is.
 CREATE INDEX t_v ON t USING vhnsw (v);
+DROP INDEX t_v;
+CREATE INDEX t_v ON t USING vhnsw (v real_l2_ops);
 CREATE INDEX t_v ON t USING vhnsw (v vectors.real_l2_ops);
 SET enable_seqscan = off;
 SELECT id FROM t ORDER BY v OPERATOR(vectors.<->) '{4.1,4.1}' LIMIT 1;

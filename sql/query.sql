@@ -13,7 +13,7 @@ SELECT id, v <-> '{10,20}' AS distance FROM docs ORDER BY v <-> '{10,20}' LIMIT 
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY '{10,20}' <-> v LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE kind = 3 ORDER BY v <-> '{10,20}' LIMIT 5;
 
--- No other query: all rows, descending, another operator, the function, a further sort key, a condition on the distance alone.
+-- No other query: all rows, descending, another operator, the function, a condition on the distance, a further sort key.
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <-> '{10,20}';
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <-> '{10,20}' DESC LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <#> '{10,20}' LIMIT 5;
@@ -46,7 +46,8 @@ RESET vhnsw.iterative_scan;
 RESET vhnsw.ef_search;
 
 -- Rows with a NULL vector are not in the index.
-SELECT count(*) FROM (SELECT id FROM docs WHERE id > 9000 ORDER BY v <-> '{10,20}' LIMIT 10) n;
+EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE id + 0 > 9000 ORDER BY v <-> '{10,20}' LIMIT 10;
+SELECT count(*) FROM (SELECT id FROM docs WHERE id + 0 > 9000 ORDER BY v <-> '{10,20}' LIMIT 10) n;
 
 -- A NULL query returns the indexed rows with NULL distances.
 SELECT count(*), count(d) FROM

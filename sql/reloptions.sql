@@ -11,7 +11,6 @@ SELECT index, m, ef_construction, dims FROM vec_indexes WHERE "table" = 't'::reg
 CREATE INDEX ON t USING vhnsw (v) WITH (m = 1);
 CREATE INDEX ON t USING vhnsw (v) WITH (m = 101);
 CREATE INDEX ON t USING vhnsw (v) WITH (m = 'many');
-CREATE INDEX ON t USING vhnsw (v) WITH (m = 16.5);
 CREATE INDEX ON t USING vhnsw (v) WITH (ef_construction = 3);
 CREATE INDEX ON t USING vhnsw (v) WITH (ef_construction = 1001);
 CREATE INDEX ON t USING vhnsw (v) WITH (dims = -1);

@@ -12,7 +12,7 @@ CREATE INDEX t_v ON t USING vhnsw (v real_cosine_ops) WITH (m = 8, ef_constructi
 SELECT index, "table", database = current_database() AS here, identity ~ '^[0-9a-f]{16}$' AS identity, metric, dims, m,
        ef_construction, entries, live_entries, tail_length, segments, last_error, warning
 FROM vec_indexes WHERE index = 't_v'::regclass;
-SELECT kind, nodes, entries, orphans FROM vec_segments WHERE index = 't_v'::regclass;
+SELECT kind, nodes <= entries AS shared, entries, orphans FROM vec_segments WHERE index = 't_v'::regclass;
 
 INSERT INTO t VALUES (501, '{1,2,3}'), (502, NULL), (503, '{0,0,0}');
 SELECT entries, live_entries, tail_length FROM vec_indexes WHERE index = 't_v'::regclass;

@@ -51,7 +51,6 @@ template <typename Item>
 class MergeHeap {
  public:
   bool empty() const { return items_.empty(); }
-  size_t size() const { return items_.size(); }
   const Item& top() const { return items_.front(); }
   // REQUIRES: the change does not alter the item's place in the order.
   Item& mutable_top() { return items_.front(); }

@@ -66,7 +66,13 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   double heap_tuples = table_index_build_scan(heap, index, index_info, true, true, LoadRow, state, nullptr);
   uint64 entries = BulkFinish(&state->writer);
   MemoryContextDelete(state->row_context);
-  if (entries > 0 && shared != nullptr) BuildSegments(index, state->statistics.max_magnitude);
+  if (shared != nullptr) {
+    if (entries > 0)
+      BuildSegments(index, state->statistics.max_magnitude);
+    else  // no room is no error yet: an insert tries again
+      EnsureEntry(KeyOf(index), state->writer.meta->identity, RelationGetRelid(index),
+                  index->rd_rel->relpersistence);
+  }
 
   IndexBuildResult* result = static_cast<IndexBuildResult*>(palloc(sizeof(IndexBuildResult)));
   result->heap_tuples = heap_tuples;

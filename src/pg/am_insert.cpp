@@ -2,6 +2,7 @@
 
 #include "pg/access_method.hpp"
 #include "pg/log_append.hpp"
+#include "pg/log_read.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/vector_input.hpp"
 

@@ -53,9 +53,14 @@ void BuilderExit(int code, Datum argument) {
   UnregisterAllWriters();
   IndexKey* keys;
   int count = ListEntries(state.database, &keys);
-  for (int i = 0; i < count; i++)
-    ChangeEntry(keys[i], [](IndexFields& f) {
-      if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+  for (int i = 0; i < count; i++) {
+    bool unfinished = false;
+    ChangeEntry(keys[i], [&unfinished](IndexFields& f) {
+      if (f.claim == MyProcPid) {
+        f.claim = 0;
+        f.state[0] = '\0';
+        unfinished = true;
+      }
       if (f.seal_request > f.seal_done) {
         // Nobody works on it any more; whoever waits is told.
         f.seal_done = f.request_done = f.seal_request;
@@ -63,6 +68,8 @@ void BuilderExit(int code, Datum argument) {
         strlcpy(f.last_error, "the builder ended", sizeof(f.last_error));
       }
     });
+    if (unfinished) MarkWork(keys[i]);
+  }
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   memset(&shared->builders[state.slot], 0, sizeof(BuilderSlot));
   if (shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
@@ -265,6 +272,8 @@ void WorkOnIndex(Visit* visit) {
   }));
   if (visit->fields.failures == 0 || GetCurrentTimestamp() >= visit->fields.retry_at || seal_all)
     StartPlannedJobs(visit, seal_all);
+  else
+    MarkWork(visit->key);
   bool sealed = open == 0;
   bool busy = work->seal_running || work->merge_running || work->large_running || work->verify_running;
   ChangeEntry(visit->key, [&](IndexFields& f) {

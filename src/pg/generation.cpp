@@ -17,9 +17,7 @@ namespace {
 // What every set-aside does to the entry: the builder has work, and the durable state should follow soon.
 void AfterSetAside(const IndexKey& key) {
   ChangeEntry(key, [](IndexFields& f) { f.persist_wanted = true; });
-  LWLockAcquire(shared->lock, LW_SHARED);
-  if (IndexEntry* entry = FindEntry(key)) pg_atomic_write_u32(&entry->has_tail, 1);
-  LWLockRelease(shared->lock);
+  MarkWork(key);
   AddCounter(key, &IndexCounters::set_aside, 1);
   WakeBuilder(key.database);
   WakeLauncher();

@@ -14,7 +14,6 @@ extern "C" {
 #include <memory>
 
 #include "base/checksum.hpp"
-#include "hnsw/graph_builder.hpp"
 #include "index/jobs.hpp"
 #include "index/policy.hpp"
 #include "os/file.hpp"
@@ -73,20 +72,6 @@ Status NewOutput(BuildState* state, uint64_t* id) {
   if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
   state->objects->writers.push_back(*id);
   return Status::Ok();
-}
-
-// How many nodes one graph may have within `memory` bytes.
-uint64 NodesWithin(uint64 memory, uint32 m, uint32 threads) {
-  uint64 low = kGraphEntries;
-  uint64 high = uint64{1} << 31;
-  while (low + 1 < high) {
-    uint64 middle = low + (high - low) / 2;
-    if (GraphBuilder::MemoryNeeded(middle, m, threads) <= memory)
-      low = middle;
-    else
-      high = middle;
-  }
-  return low;
 }
 
 Status StartPart(BuildState* state, float max_magnitude) {
@@ -228,7 +213,7 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
 void BuildAllParts(BuildState* state, LogReader* reader, float max_magnitude) {
   uint64 end = LogEnd(reader);
   uint64 memory = uint64{static_cast<uint32>(maintenance_work_mem)} * 1024;
-  uint64 max_entries = NodesWithin(memory, reader->meta->m, BuildThreads());
+  uint64 max_entries = Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), kGraphEntries);
   if (end > max_entries)
     ereport(NOTICE,
             (errmsg("graph of index \"%s\" does not fit maintenance_work_mem, building several segments",

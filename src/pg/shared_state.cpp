@@ -121,6 +121,12 @@ int ListEntries(Oid database, IndexKey** keys) {
   return count;
 }
 
+void MarkWork(const IndexKey& key) {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(key)) pg_atomic_write_u32(&entry->has_tail, 1);
+  LWLockRelease(shared->lock);
+}
+
 void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value) {
   if (shared == nullptr || value == 0) return;
   LWLockAcquire(shared->lock, LW_SHARED);

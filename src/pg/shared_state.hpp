@@ -138,6 +138,9 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
 // Keys of all entries (of one database, if given), palloc'd.
 int ListEntries(Oid database, IndexKey** keys);
 
+// Notes that a builder should look at the index, tail or not.
+void MarkWork(const IndexKey& key);
+
 // Adds to a counter of an index, if it has an entry.
 void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value);
 

@@ -7,9 +7,11 @@
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "fake_log.hpp"
+#include "segment/segment_writer.hpp"
 
 namespace vecckpt {
 namespace {
@@ -325,6 +327,41 @@ TEST_F(SearchTest, CorruptionNamesTheSegment) {
     EXPECT_EQ(status.code(), StatusCode::kCorruption) << static_cast<int>(kind);
     EXPECT_EQ(search->corrupt_segment(), spoiled->id());
   }
+}
+
+// The segment without any link, all of its nodes orphans.
+std::shared_ptr<const Segment> WithoutLinks(FakeLog* log, const Segment& segment) {
+  const JobOutput output = log->Output(0, 0);
+  auto writer = SegmentWriter::Create(output.path, 0600);
+  EXPECT_TRUE(writer.ok());
+  const std::vector<uint32_t> links(segment.graph().links0.size(), kNoNode);
+  std::vector<uint32_t> orphans(segment.node_count());
+  std::iota(orphans.begin(), orphans.end(), 0u);
+  for (SectionKind kind : {SectionKind::kCodec, SectionKind::kCodes}) {
+    EXPECT_TRUE(writer->WriteSection(kind, segment.section(kind)).ok());
+  }
+  EXPECT_TRUE(writer->WriteSection(SectionKind::kLinks0, AsBytes<uint32_t>(links)).ok());
+  EXPECT_TRUE(writer->WriteSection(SectionKind::kEntries, segment.section(SectionKind::kEntries)).ok());
+  EXPECT_TRUE(writer->WriteSection(SectionKind::kOrphans, AsBytes<uint32_t>(orphans)).ok());
+  EXPECT_TRUE(writer->WriteSection(SectionKind::kExtents, segment.section(SectionKind::kExtents)).ok());
+  SegmentHeader header = segment.header();
+  header.segment_id = output.segment_id;
+  header.entry_rank = kNoNode;
+  header.max_level = 0;
+  return log->Open(writer->Finish(header));
+}
+
+TEST_F(SearchTest, OrphansAreScored) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(300, 21);
+  const auto orphaned = WithoutLinks(&log, *log.Graph(0, 300));
+  const std::vector<float> query = RandomQuery(12, 22);
+  auto search = Begin(log, Options(log), query, {orphaned}, 300);
+  const std::vector<Row> rows = Run(search.get(), log, query, 5000);
+  const std::vector<double> truth = BruteForce(log, query);
+  ASSERT_EQ(rows.size(), 300u);
+  ExpectDistinct(rows);
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i].distance, truth[i]);
 }
 
 TEST_F(SearchTest, NothingGivesNothing) {

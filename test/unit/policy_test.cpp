@@ -118,6 +118,28 @@ TEST(PolicyTest, BusyAndGapsSeparate) {
   EXPECT_TRUE(PlanJobs(input).empty());
 }
 
+TEST(PolicyTest, FlatSegmentsAcrossGapsStayApart) {
+  PolicyInput input;
+  input.seal_running = true;
+  for (uint64_t i = 0; i < 4; ++i) input.segments.push_back(Flat(i + 1, i * 10000, 2500));
+  EXPECT_EQ(PlanJobs(input).size(), 0u);
+  input.seal_running = false;
+  for (uint64_t i = 0; i < 3; ++i) input.uncovered.push_back({{i * 10000 + 2500, i * 10000 + 10000}, 10});
+  EXPECT_EQ(PlanJobs(input).size(), 0u);
+  input.large_running = true;
+  EXPECT_EQ(PlanJobs(input).size(), 0u);
+  for (PolicyRange& gap : input.uncovered) gap.entries = 0;
+  std::vector<PlannedJob> jobs = PlanJobs(input);
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].kind, JobKind::kMerge);
+  EXPECT_FALSE(jobs[0].large);
+  input.large_running = false;
+  jobs = PlanJobs(input);
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].kind, JobKind::kGraph);
+  EXPECT_TRUE(jobs[0].large);
+}
+
 TEST(PolicyTest, BuildsFromFlatSegments) {
   PolicyInput input;
   input.merge_running = true;

@@ -1,0 +1,333 @@
+# What the TAP tests share: a server with vecckpt preloaded, random vectors, comparing an index's answers with
+# exact ones, waiting for conditions, killing by pid.
+#
+# "Exact" means the same ORDER BY with "+ 0" behind the operator: no index matches it, so one statement, and so
+# one snapshot, compares both. "Exhaustive" means settings under which a scan visits every entry of a table
+# below 10,000 rows.
+
+package VecTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+our @EXPORT = qw(
+  $EXHAUSTIVE seed_random new_node setup_vectors
+  exact_everywhere probes_differ probes_ok plan_uses_index
+  wait_until log_since log_size wait_log_since
+  vec_dir vec_files vec_segments wait_sealed index_key
+  server_pids worker_pid kill_server kill_pid exited start_again
+  client stop_clients);
+
+# Settings for exhaustive scans by the index; to be put before a query.
+our $EXHAUSTIVE = <<'SQL';
+SET enable_seqscan = off;
+SET enable_sort = on;
+SET vhnsw.ef_search = 10000;
+SET vhnsw.max_scan_tuples = 2000000000;
+SET vhnsw.scan_mem_multiplier = 1000;
+SQL
+
+# Seeds perl's rand() from VECCKPT_SEED or the clock, and says so.
+sub seed_random
+{
+	my $seed = $ENV{VECCKPT_SEED} || int(time() * 1000) % 1_000_000_000;
+	srand($seed);
+	note("VECCKPT_SEED=$seed");
+	return $seed;
+}
+
+# A new server, not started yet; `conf` is appended to postgresql.conf, `init` goes to init().
+sub new_node
+{
+	my ($name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(@{ $params{init} || [] });
+	$node->append_conf(
+		'postgresql.conf', qq(
+shared_preload_libraries = 'vecckpt'
+max_worker_processes = 16
+autovacuum = off
+log_min_messages = info
+));
+	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
+	return $node;
+}
+
+# The extension and random_vector(dims), in one database.
+sub setup_vectors
+{
+	my ($node, $database) = @_;
+	$node->safe_psql(
+		$database || 'postgres', q(
+CREATE EXTENSION IF NOT EXISTS vecckpt;
+CREATE OR REPLACE FUNCTION random_vector(dims int) RETURNS real[] LANGUAGE sql VOLATILE
+    AS 'SELECT array_agg(random()::real) FROM generate_series(1, dims)';
+));
+	return;
+}
+
+# The query of probes_differ and probes_ok.
+sub _probe_query
+{
+	my ($table, $probes, $limit, $operator) = @_;
+	my $side = sub {
+		my ($plus) = @_;
+		return "LATERAL (SELECT array_agg(d) AS ds, array_agg(id) AS ids FROM (SELECT id, v $operator p.v AS d"
+		  . " FROM $table ORDER BY (v $operator p.v)$plus LIMIT $limit) s)";
+	};
+	# Rows at the last distance may be any of those that tie there.
+	my $nearer = sub {
+		my ($row) = @_;
+		return "ARRAY(SELECT u.id FROM unnest($row.ids, $row.ds) u(id, d)"
+		  . " WHERE u.d < $row.ds[cardinality($row.ds)] ORDER BY u.id)";
+	};
+	return
+	    "SELECT p.id FROM ($probes) p, "
+	  . $side->('')
+	  . " x, "
+	  . $side->(' + 0')
+	  . " y WHERE x.ds IS DISTINCT FROM y.ds"
+	  . " OR (SELECT count(DISTINCT i) FROM unnest(x.ids) i) IS DISTINCT FROM coalesce(cardinality(x.ids), 0)"
+	  . " OR "
+	  . $nearer->('x')
+	  . " IS DISTINCT FROM "
+	  . $nearer->('y');
+}
+
+# How many probes get other rows from the index than from an exact scan: distances in the order of emission,
+# ids, no id twice. `probes` is a query of (id, v); the table has columns id and v.
+sub probes_differ
+{
+	my ($node, $table, %params) = @_;
+	my $query = _probe_query(
+		$table,
+		$params{probes}   || 'SELECT id, v FROM probes',
+		$params{limit}    || 10,
+		$params{operator} || '<->');
+	return $node->safe_psql($params{database} || 'postgres', "$EXHAUSTIVE SELECT count(*) FROM ($query) q");
+}
+
+sub probes_ok
+{
+	my ($node, $table, $name, %params) = @_;
+	return is(probes_differ($node, $table, %params), '0', $name);
+}
+
+# Whether a query's plan contains an Index Scan of the index.
+sub plan_uses_index
+{
+	my ($node, $query, $index, $database) = @_;
+	my $plan = $node->safe_psql($database || 'postgres', "$EXHAUSTIVE EXPLAIN (COSTS OFF) $query");
+	return $plan =~ /Index Scan using \Q$index\E/;
+}
+
+# One test: a scan of the whole table by the index, without LIMIT, returns the same rows as a scan of the heap,
+# each once, in the order of their distances. Prints counts where it does not.
+sub exact_everywhere
+{
+	my ($node, $table, $name, %params) = @_;
+	my $database = $params{database} || 'postgres';
+	my $operator = $params{operator} || '<->';
+	my $probe    = $params{probe}    || "SELECT v FROM $table ORDER BY id LIMIT 1";
+	my $result   = $node->safe_psql(
+		$database, qq(
+$EXHAUSTIVE
+SELECT format('%s missing, %s too many, %s twice, %s out of order',
+              count(*) FILTER (WHERE x.id IS NULL), count(*) FILTER (WHERE h.id IS NULL),
+              count(*) FILTER (WHERE x.times > 1), count(*) FILTER (WHERE x.disorder))
+FROM (SELECT id, v $operator ($probe) AS d FROM $table) h
+FULL JOIN (SELECT id, min(d) AS d, count(*) AS times, bool_or(before > d) AS disorder
+           FROM (SELECT id, d, lag(d) OVER () AS before
+                 FROM (SELECT id, v $operator ($probe) AS d FROM $table ORDER BY v $operator ($probe)) o) l
+           GROUP BY id) x
+ON x.id = h.id AND x.d = h.d;
+));
+	return is($result, '0 missing, 0 too many, 0 twice, 0 out of order', $name);
+}
+
+# Calls `condition` until it is true, at most `seconds`; says what was waited for in vain.
+sub wait_until
+{
+	my ($what, $condition, $seconds) = @_;
+	my $end = time() + ($seconds || 60);
+	while (1)
+	{
+		return 1 if $condition->();
+		last if time() > $end;
+		usleep(100_000);
+	}
+	diag("waited in vain: $what");
+	return 0;
+}
+
+# The end of the server's log now, for log_since and wait_log_since.
+sub log_size
+{
+	my ($node) = @_;
+	return -s $node->logfile || 0;
+}
+
+sub log_since
+{
+	my ($node, $offset) = @_;
+	return '' unless -e $node->logfile;
+	return slurp_file($node->logfile, $offset || 0);
+}
+
+sub wait_log_since
+{
+	my ($node, $offset, $pattern, $seconds) = @_;
+	return wait_until("log line $pattern", sub { log_since($node, $offset) =~ $pattern }, $seconds);
+}
+
+sub vec_dir { my ($node) = @_; return $node->data_dir . '/vector-ckpt'; }
+
+# The names in vector-ckpt, sorted; with a key, only its files.
+sub vec_files
+{
+	my ($node, $key) = @_;
+	return () unless -d vec_dir($node);
+	my @names = sort grep { !/^\.\.?$/ } slurp_dir(vec_dir($node));
+	@names = grep { /^\Q$key\E\./ } @names if defined $key;
+	return @names;
+}
+
+# The first part of the names of an index's files.
+sub index_key
+{
+	my ($node, $index, $database) = @_;
+	return $node->safe_psql(
+		$database || 'postgres', qq(
+SELECT d.oid || '_' || coalesce(nullif(c.reltablespace, 0), d.dattablespace) || '_' || c.relfilenode
+FROM pg_class c, pg_database d WHERE c.oid = '$index'::regclass AND d.datname = current_database()));
+}
+
+# An index's segments as text: id, kind and range, a line each.
+sub vec_segments
+{
+	my ($node, $index, $database) = @_;
+	return $node->safe_psql($database || 'postgres',
+		"SELECT segment, kind, first_position, end_position FROM vec_segments WHERE index = '$index'::regclass ORDER BY 3"
+	);
+}
+
+# Waits until segments cover the whole log of an index that takes no writes now. Asks for it where `ask` is set, else
+# only a tail of 256 entries or more gets sealed.
+sub wait_sealed
+{
+	my ($node, $index, %params) = @_;
+	my $database = $params{database} || 'postgres';
+	my $query =
+	  "SELECT tail_length = 0 AND (entries = 0 OR segments > 0) FROM vec_indexes WHERE index = '$index'::regclass";
+	return wait_until(
+		"index $index to be sealed",
+		sub {
+			$node->psql($database, "SELECT vec_checkpoint('$index')") if $params{ask};
+			my ($code, $out) = $node->psql($database, $query);
+			return $code == 0 && $out eq 't';
+		},
+		$params{seconds});
+}
+
+# The pids of the postmaster's children.
+sub server_pids
+{
+	my ($node) = @_;
+	my $postmaster = $node->{_pid};
+	my @pids;
+	foreach my $stat (glob '/proc/[0-9]*/stat')
+	{
+		open(my $file, '<', $stat) or next;
+		my $line = <$file>;
+		close $file;
+		push @pids, $1 if defined $line && $line =~ /^(\d+) \(.*\) \S (\d+)/ && $2 == $postmaster;
+	}
+	return @pids;
+}
+
+# The pid of a background worker by its backend_type, or undef.
+sub worker_pid
+{
+	my ($node, $type) = @_;
+	my ($code, $out) =
+	  $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
+	return $code == 0 && $out =~ /^(\d+)$/ ? $1 : undef;
+}
+
+sub kill_pid { my ($pid) = @_; return kill(9, $pid); }
+
+# Whether a process is gone; a zombie that nobody waits for counts as gone.
+sub exited
+{
+	my ($pid) = @_;
+	open(my $file, '<', "/proc/$pid/stat") or return 1;
+	my $line = <$file>;
+	return !defined $line || $line =~ /^\d+ \(.*\) Z/;
+}
+
+# Kills the postmaster with SIGKILL and, with `all`, its children too (as losing power would); waits until no
+# process of it is left. Returns whether they left by themselves in time.
+sub kill_server
+{
+	my ($node, %params) = @_;
+	my @pids = server_pids($node);
+	push @pids, $node->{_pid};
+	$node->kill9;
+	if ($params{all}) { kill(9, $_) foreach @pids; }
+	my $gone = wait_until('the killed server\'s processes to leave',
+		sub { !grep { !exited($_) } @pids }, $params{seconds} || 30);
+	if (!$gone) { kill(9, $_) foreach grep { !exited($_) } @pids; }
+	return $gone;
+}
+
+# Starts a server that was killed; its shared memory may take a moment to be given back.
+sub start_again
+{
+	my ($node) = @_;
+	foreach my $try (1 .. 20)
+	{
+		return 1 if $node->start(fail_ok => 1);
+		usleep(200_000);
+	}
+	return $node->start;
+}
+
+# A pgbench that runs a script in a loop until stopped or its server dies; for load in the background.
+# Errors of its statements are expected: the server is being killed.
+sub client
+{
+	my ($node, $script, %params) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/load.sql';
+	append_to_file($file, $script);
+	my ($in, $out) = ('', '');
+	local $ENV{PGHOST} = $node->host;
+	local $ENV{PGPORT} = $node->port;
+	my $run = IPC::Run::start(
+		[
+			'pgbench', '-n', '-f', $file, '-c', $params{clients} || 1,
+			'-T', $params{seconds} || 600, '--random-seed', int(rand(1_000_000_000)), $params{database} || 'postgres'
+		],
+		'<', \$in, '>', '/dev/null', '2>', '/dev/null');
+	return $run;
+}
+
+# Stops clients that may have ended already.
+sub stop_clients
+{
+	my (@clients) = @_;
+	foreach my $run (@clients)
+	{
+		# Kills with TERM, then KILL; reaps.
+		$run->kill_kill(grace => 2);
+		eval { $run->finish; };
+	}
+	return;
+}
+
+1;
