@@ -164,6 +164,34 @@ bool HasWork(Oid database, TimestampTz now) {
   return work;
 }
 
+bool IsListed(Oid database) {
+  for (int i = 0; i < state.database_count; i++)
+    if (state.databases[i] == database) return true;
+  return false;
+}
+
+// True if an index of a database that is not listed has work. With `refuse`, whoever waits for it is told
+// instead: the database does not accept connections.
+bool UnlistedWork(TimestampTz now, bool refuse) {
+  bool found = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    if (IsListed(entry->key.database)) continue;
+    SpinLockAcquire(&entry->mutex);
+    found = found || BuilderWanted(entry, now);
+    if (refuse && entry->f.seal_request > entry->f.seal_done) {
+      entry->f.seal_done = entry->f.request_done = entry->f.seal_request;
+      entry->f.outcome = RequestOutcome::kFailed;
+      strlcpy(entry->f.last_error, "its database does not accept connections", sizeof(entry->f.last_error));
+    }
+    SpinLockRelease(&entry->mutex);
+  }
+  LWLockRelease(shared->lock);
+  return found;
+}
+
 bool MayStart(Oid database, TimestampTz now, int* free_slot) {
   bool may = true;
   *free_slot = -1;
@@ -209,9 +237,10 @@ bool StartBuilder(Oid database, TimestampTz now, int slot) {
 
 void StartBuilders(TimestampTz now) {
   if (!builder_enabled) return;
-  if (now >= state.next_list) {
+  if (now >= state.next_list || UnlistedWork(now, false)) {
     ListDatabases();
     state.next_list = now + int64{kDatabaseListSeconds} * USECS_PER_SEC;
+    if (UnlistedWork(now, true)) ConditionVariableBroadcast(&shared->changed);
   }
   for (int i = 0; i < state.database_count; i++) {
     Oid database = state.databases[i];

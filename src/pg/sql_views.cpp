@@ -71,12 +71,12 @@ Relation OpenForLooking(Oid oid) {
 struct ManifestFacts {
   uint64 coverage_end;
   uint64 bytes;
-  uint64 covered;  // positions covered
+  uint64 covered;  // positions from `first` on that are covered
   int count;
   ManifestSegment* segments;
 };
 
-Status ReadFacts(const IndexKey& key, const Generation& generation, ManifestFacts* facts,
+Status ReadFacts(const IndexKey& key, const Generation& generation, uint64 first, ManifestFacts* facts,
                  ManifestSegment* room, int room_size) {
   *facts = {0, 0, 0, 0, room};
   if (generation.manifest_id == 0) return Status::Ok();
@@ -85,19 +85,21 @@ Status ReadFacts(const IndexKey& key, const Generation& generation, ManifestFact
   facts->coverage_end = manifest->coverage_end();
   for (const ManifestSegment& segment : manifest->segments) {
     facts->bytes += segment.file_size;
-    facts->covered += segment.range.end - segment.range.begin;
+    if (segment.range.end > first) facts->covered += segment.range.end - Max(segment.range.begin, first);
     if (facts->count < room_size) room[facts->count] = segment;
     facts->count++;
   }
   return Status::Ok();
 }
 
-// The facts of an index's current generation, with up to room_size segments.
-ManifestFacts FactsOf(const IndexKey& key, const IndexFields& fields, uint64 identity, int room_size) {
+// The facts of an index's current generation, with up to room_size segments. `first`: the log's first
+// position.
+ManifestFacts FactsOf(const IndexKey& key, const IndexFields& fields, uint64 identity, uint64 first,
+                      int room_size) {
   ManifestFacts facts = {};
   auto* room = static_cast<ManifestSegment*>(palloc(sizeof(ManifestSegment) * (room_size + 1)));
   Generation generation = fields.identity == identity ? fields.current : Generation{0, 0};
-  Failure failure = Guard([&] { return ReadFacts(key, generation, &facts, room, room_size); });
+  Failure failure = Guard([&] { return ReadFacts(key, generation, first, &facts, room, room_size); });
   if (failure.failed()) facts = {0, 0, 0, 0, room};  // replaced meanwhile, or about to be set aside
   return facts;
 }
@@ -159,9 +161,10 @@ struct Row {
 void FillFromLog(Row* row, LogReader* reader, const IndexFields& fields, const IndexKey& key, bool known) {
   const MetaPage* meta = reader->meta;
   LogFacts log = CountLog(reader);
-  ManifestFacts facts = FactsOf(key, fields, known ? meta->identity : 0, 0);
   uint64 first = meta->first_sequence * meta->slots_per_extent;
-  uint64 tail = log.end > facts.coverage_end ? log.end - Max(facts.coverage_end, first) : 0;
+  ManifestFacts facts = FactsOf(key, fields, known ? meta->identity : 0, first, 0);
+  uint64 length = log.end > first ? log.end - first : 0;
+  uint64 tail = length - Min(facts.covered, length);
   row->Set(kIdentity,
            CStringGetTextDatum(psprintf("%016llx", static_cast<unsigned long long>(meta->identity))));
   row->Set(kMetric, CStringGetTextDatum(MetricName(meta->metric)));
@@ -243,8 +246,8 @@ void ForEachKnownIndex(Put put) {
 }
 
 void PutSegments(ReturnSetInfo* result, Oid oid, const IndexKey& key, const IndexFields& fields) {
-  ManifestFacts facts = FactsOf(key, fields, fields.identity, 0);
-  facts = FactsOf(key, fields, fields.identity, facts.count);
+  ManifestFacts facts = FactsOf(key, fields, fields.identity, 0, 0);
+  facts = FactsOf(key, fields, fields.identity, 0, facts.count);
   for (int i = 0; i < facts.count; i++) {
     const ManifestSegment& segment = facts.segments[i];
     Datum values[] = {ObjectIdGetDatum(oid),

@@ -311,6 +311,7 @@ sub client
 	my $run = IPC::Run::start(
 		[
 			'pgbench', '-n', '-f', $file, '-c', $params{clients} || 1,
+			($params{rate} ? ('-R', $params{rate}) : ()),
 			'-T', $params{seconds} || 600, '--random-seed', int(rand(1_000_000_000)), $params{database} || 'postgres'
 		],
 		'<', \$in, '>', '/dev/null', '2>', '/dev/null');
