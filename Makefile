@@ -72,6 +72,7 @@ ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))
 ISOLATION_OPTS = --inputdir=test --load-extension=vecckpt
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS += -I test/t/lib
 
 # C++ throughout; the server's headers count as system headers, so that -Werror judges only our own code.
 # PostgreSQL 15 leaves PGDLLEXPORT empty, which would hide the entry points from the server.

@@ -14,6 +14,7 @@
 
 extern "C" {
 #include "access/heapam.h"
+#include "access/xlogrecovery.h"
 #include "catalog/pg_database.h"
 #include "postmaster/interrupt.h"
 #include "storage/procsignal.h"
@@ -26,7 +27,9 @@ namespace {
 constexpr long kNapMilliseconds = 1000;
 constexpr int kSweepSeconds = 20;
 constexpr int kDatabaseListSeconds = 30;
-constexpr int kStartingSeconds = 30;  // a builder that has not reported by then never started
+constexpr int kStartingSeconds = 30;      // a builder that has not reported by then never started
+constexpr int kReplaySeconds = 5;         // between visits of a standby's databases while replay goes on
+constexpr int kReplayVacuumSeconds = 60;  // the same for counting dead entries
 constexpr int kSuspensionSeconds = 10;
 constexpr int kLeaveSeconds = 5;
 constexpr int kMaxDatabases = 4096;
@@ -38,6 +41,10 @@ struct LauncherState {
   TimestampTz next_periodic;
   TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
   TimestampTz next_sweep;
+  bool recovering;
+  XLogRecPtr replayed;  // when last looked
+  TimestampTz next_replay;
+  TimestampTz next_replay_vacuum;
   TimestampTz next_list;
   Oid databases[kMaxDatabases];
   bool visited[kMaxDatabases];
@@ -235,6 +242,30 @@ bool StartBuilder(Oid database, TimestampTz now, int slot) {
   return false;
 }
 
+// Replay leaves no hints in shared memory: where it has moved on, every database is visited again. Once more
+// after a promotion.
+void FollowReplay(TimestampTz now) {
+  bool recovering = RecoveryInProgress();
+  if (!recovering && !state.recovering) return;
+  if (recovering && now < state.next_replay) return;
+  XLogRecPtr replayed = GetXLogReplayRecPtr(nullptr);
+  if (recovering && replayed == state.replayed) return;
+  state.recovering = recovering;
+  state.replayed = replayed;
+  state.next_replay = now + int64{kReplaySeconds} * USECS_PER_SEC;
+  memset(state.visited, 0, sizeof(state.visited));
+  if (recovering && now < state.next_replay_vacuum) return;
+  state.next_replay_vacuum = now + int64{kReplayVacuumSeconds} * USECS_PER_SEC;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    pg_atomic_write_u32(&entry->has_tail, 1);
+    pg_atomic_write_u32(&entry->vacuumed, 1);
+  }
+  LWLockRelease(shared->lock);
+}
+
 void StartBuilders(TimestampTz now) {
   if (!builder_enabled) return;
   if (now >= state.next_list || UnlistedWork(now, false)) {
@@ -255,6 +286,7 @@ void StartBuilders(TimestampTz now) {
 void Round() {
   TimestampTz now = GetCurrentTimestamp();
   DoCheckpoints(now);
+  FollowReplay(now);
   StartBuilders(now);
   if (now >= state.next_sweep) {
     SweepFiles();

@@ -20,7 +20,7 @@ our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
   exact_everywhere probes_differ probes_ok plan_uses_index
   wait_until log_since log_size wait_log_since
-  vec_dir vec_files vec_segments wait_sealed index_key
+  vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids worker_pid kill_server kill_pid exited start_again
   client stop_clients);
 
@@ -54,6 +54,7 @@ shared_preload_libraries = 'vecckpt'
 max_worker_processes = 16
 autovacuum = off
 log_min_messages = info
+log_statement = none
 ));
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	return $node;
@@ -160,7 +161,7 @@ sub wait_until
 	{
 		return 1 if $condition->();
 		last if time() > $end;
-		usleep(100_000);
+		usleep(20_000);
 	}
 	diag("waited in vain: $what");
 	return 0;
@@ -235,6 +236,25 @@ sub wait_sealed
 		$params{seconds});
 }
 
+# Waits until the builder leaves an index that takes no writes now as it is: everything sealed, its segments the same
+# for a second and nobody at work.
+sub wait_settled
+{
+	my ($node, $index, %params) = @_;
+	my $database = $params{database} || 'postgres';
+	return 0 unless wait_sealed($node, $index, %params);
+	my ($before, $since) = ('', time());
+	return wait_until(
+		"the builder to leave index $index",
+		sub {
+			my $now = $node->safe_psql($database, "SELECT state FROM vec_indexes WHERE index = '$index'::regclass")
+			  . "\n" . vec_segments($node, $index, $database);
+			($before, $since) = ($now, time()) if $now ne $before;
+			return $now =~ /^idle\n/ && time() - $since > 1;
+		},
+		$params{seconds});
+}
+
 # The pids of the postmaster's children.
 sub server_pids
 {
@@ -276,13 +296,14 @@ sub exited
 sub kill_server
 {
 	my ($node, %params) = @_;
-	my @pids = server_pids($node);
-	push @pids, $node->{_pid};
+	my @pids = (server_pids($node), $node->{_pid});
 	$node->kill9;
 	if ($params{all}) { kill(9, $_) foreach @pids; }
 	my $gone = wait_until('the killed server\'s processes to leave',
 		sub { !grep { !exited($_) } @pids }, $params{seconds} || 30);
 	if (!$gone) { kill(9, $_) foreach grep { !exited($_) } @pids; }
+	# A zombie that nobody has reaped yet would keep a new postmaster from starting.
+	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
 	return $gone;
 }
 
@@ -293,6 +314,7 @@ sub start_again
 	foreach my $try (1 .. 20)
 	{
 		return 1 if $node->start(fail_ok => 1);
+		$node->{_pid} = undef;
 		usleep(200_000);
 	}
 	return $node->start;
