@@ -34,7 +34,6 @@ struct BuilderState {
   Builder* builder;  // C++ heap
   int slot;
   Oid database;
-  Oid access_method;
   MemoryContext context;  // reset between visits
   TimestampTz next_catalog;
   TimestampTz idle_since;
@@ -292,7 +291,7 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   Relation index = nullptr;
   if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) index = relation_open(index_oid, NoLock);
   bool ours = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
-              index->rd_rel->relam == state.access_method &&
+              index->rd_rel->relam == get_am_oid("vhnsw", true) &&
               index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
               !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
   Visit visit = {};
@@ -375,13 +374,13 @@ int ListIndexes(Oid** oids) {
   int count = 0;
   int room = 64;
   *oids = static_cast<Oid*>(MemoryContextAlloc(state.context, sizeof(Oid) * room));
-  state.access_method = get_am_oid("vhnsw", true);
-  if (OidIsValid(state.access_method)) {
+  Oid access_method = get_am_oid("vhnsw", true);
+  if (OidIsValid(access_method)) {
     Relation classes = table_open(RelationRelationId, AccessShareLock);
     TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
     while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
       auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-      if (form->relkind != RELKIND_INDEX || form->relam != state.access_method) continue;
+      if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
       if (count == room) {
         room *= 2;
         *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * room));

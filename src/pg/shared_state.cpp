@@ -121,6 +121,15 @@ int ListEntries(Oid database, IndexKey** keys) {
   return count;
 }
 
+void ForgetDatabase(Oid database) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan)))
+    if (entry->key.database == database) hash_search(shared_indexes, &entry->key, HASH_REMOVE, nullptr);
+  LWLockRelease(shared->lock);
+}
+
 void MarkWork(const IndexKey& key) {
   LWLockAcquire(shared->lock, LW_SHARED);
   if (IndexEntry* entry = FindEntry(key)) pg_atomic_write_u32(&entry->has_tail, 1);

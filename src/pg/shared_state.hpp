@@ -138,6 +138,9 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
 // Keys of all entries (of one database, if given), palloc'd.
 int ListEntries(Oid database, IndexKey** keys);
 
+// Removes the entries of a database that has been dropped.
+void ForgetDatabase(Oid database);
+
 // Notes that a builder should look at the index, tail or not.
 void MarkWork(const IndexKey& key);
 

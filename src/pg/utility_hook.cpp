@@ -63,15 +63,18 @@ void RunUtility(PlannedStmt* statement, const char* query, bool read_only_tree, 
   Node* node = statement->utilityStmt;
   Oid database = DatabaseNeeded(node);
   bool checkpoint = IsA(node, CheckPointStmt);
+  bool drop = IsA(node, DropdbStmt);
   if (OidIsValid(database)) AskBuilderToLeave(database);
   auto next = previous_hook != nullptr ? previous_hook : standard_ProcessUtility;
   PG_TRY();
   { next(statement, query, read_only_tree, context, params, environment, receiver, completion); }
   PG_FINALLY();
   {
-    if (OidIsValid(database)) LetBuilderReturn(database);
+    if (OidIsValid(database) && !drop) LetBuilderReturn(database);
   }
   PG_END_TRY();
+  // Its entries would have a builder started for a database that is gone; its files are the sweep's.
+  if (drop && OidIsValid(database)) ForgetDatabase(database);
   if (checkpoint) PersistAllAndWait();
 }
 

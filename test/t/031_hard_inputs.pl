@@ -16,10 +16,11 @@ use constant { QUERIES => 100, MOST_PROBES => 2000 };
 
 seed_random();
 
+# Rounded to float32, so that none is a number that real does not hold.
 sub gaussian
 {
 	my ($dims, $scale) = @_;
-	return vector_text(map { sprintf('%.9g', $scale * normal()) } 1 .. $dims);
+	return vector_text(map { sprintf('%.9g', $_) } unpack('f*', pack('f*', map { $scale * normal() } 1 .. $dims)));
 }
 
 sub many
