@@ -62,6 +62,7 @@ OBJS = \
 	src/pg/sql_views.o \
 	src/pg/sweep.o \
 	src/pg/utility_hook.o \
+	src/pg/validation.o \
 	src/pg/vector_input.o \
 	src/pg/wall.o
 

@@ -10,7 +10,7 @@
 
 #include "pg/access_method.hpp"
 #include "pg/entry_reader.hpp"
-#include "pg/mappings.hpp"
+#include "pg/validation.hpp"
 #include "pg/options.hpp"
 #include "pg/vector_input.hpp"
 

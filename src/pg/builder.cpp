@@ -28,6 +28,7 @@ namespace {
 constexpr long kNapMilliseconds = 200;
 constexpr int kIdleSeconds = 5;
 constexpr int kCatalogSeconds = 5;
+constexpr int64 kCompareMilliseconds = 50;
 constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
 
 struct BuilderState {
@@ -89,6 +90,7 @@ struct Visit {
 
 void SetState(const IndexKey& key, const char* text) {
   ChangeEntry(key, [text](IndexFields& f) {
+    if (f.claim != 0 && f.claim != MyProcPid) return;
     f.claim = MyProcPid;
     strlcpy(f.state, text, sizeof(f.state));
   });
@@ -110,6 +112,30 @@ void PassRequestOn(const IndexKey& key, uint64 request) {
     if (f.seal_done < request) f.seal_done = request;
   });
   WakeLauncher();
+}
+
+// Lets go of an index that is gone, or lives in another file by now: the sweep removes the entry.
+void LetGo(const IndexKey& key) {
+  ThrowIfFailed(Guard([&] { return DropWork(state.builder, key); }));
+  ChangeEntry(key, [](IndexFields& f) {
+    if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+  });
+  AnswerRequest(key, RequestOutcome::kDone);
+}
+
+// Goes on comparing loaded segments with the log, for a short while.
+void CompareSegments(Visit* visit) {
+  Builder* builder = state.builder;
+  IndexWork* work = builder->visited;
+  TimestampTz deadline = GetCurrentTimestamp() + kCompareMilliseconds * 1000;
+  while (!work->to_compare.empty()) {
+    Completeness completeness = CompareWithLog(&visit->reader, &work->to_compare.front(), deadline);
+    if (completeness == Completeness::kUnfinished) break;
+    Notices notices;
+    Failure failure = Guard([&] { return FinishCompare(builder, completeness, &notices); });
+    notices.Emit();
+    ThrowIfFailed(failure);
+  }
 }
 
 // Counts each segment's dead entries again, after a vacuum.
@@ -205,7 +231,8 @@ void StartPlannedJobs(Visit* visit, bool seal_all) {
     SetState(visit->key, planned.kind == JobKind::kMerge ? "merging" : "building graph");
     ReadLiveness(visit, planned);
     ThrowIfFailed(Guard([&] {
-      return StartRewrite(builder, planned, BuildThreads(), uint64{static_cast<uint32>(build_memory)} * 1024);
+      return StartRewrite(builder, planned, visit->reader.max_lsn, BuildThreads(),
+                          uint64{static_cast<uint32>(build_memory)} * 1024);
     }));
   }
 }
@@ -255,7 +282,10 @@ void WorkOnIndex(Visit* visit) {
   visit->first = meta->first_sequence * meta->slots_per_extent;
   visit->end = LogEnd(&visit->reader);
   if (vacuumed) CountDead(visit);
-  if (!visit->fields.verified) ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
+  if (!visit->fields.verified) {
+    CompareSegments(visit);
+    ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
+  }
   // A generation of this server's run was written here, verified as it was.
   if (visit->fields.verified)
     ThrowIfFailed(Guard([&] {
@@ -290,7 +320,9 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   }
   Relation index = nullptr;
   if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) index = relation_open(index_oid, NoLock);
-  bool ours = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
+  // An index that CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY is building is that backend's.
+  bool building = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX && !index->rd_index->indisready;
+  bool ours = index != nullptr && !building && index->rd_rel->relkind == RELKIND_INDEX &&
               index->rd_rel->relam == get_am_oid("vhnsw", true) &&
               index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
               !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
@@ -323,9 +355,12 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
       }
     }
   }
-  // The entry of an index that is gone, or lives in another file by now: the sweep removes it.
-  if (expected != nullptr && (!ours || visit.key != *expected))
-    AnswerRequest(*expected, RequestOutcome::kDone);
+  if (expected != nullptr && (index == nullptr || visit.key != *expected)) {
+    if (building)
+      AnswerRequest(*expected, RequestOutcome::kLocked);
+    else
+      LetGo(*expected);
+  }
   if (index != nullptr) relation_close(index, NoLock);
   UnlockRelationOid(index_oid, AccessShareLock);
   return true;
@@ -359,6 +394,11 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
         strlcpy(f.last_error, error->message, sizeof(f.last_error));
       });
       AnswerRequest(*expected, RequestOutcome::kFailed);
+      // Let go of it, unless a job of its own brings it back here.
+      ChangeEntry(*expected, [](IndexFields& f) {
+        if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+      });
+      MarkWork(*expected);
     }
   }
   PG_END_TRY();

@@ -159,24 +159,28 @@ Status Promote(const IndexWork& work, const RunningJob& job, bool* published, No
   }
 }
 
-Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
-  if (status.ok()) {
-    work->verified.insert(job.inputs.begin(), job.inputs.end());
-    return Status::Ok();
-  }
-  if (status.code() != StatusCode::kCorruption) return status;
+// Sets a segment aside in whatever generation is current; nothing to do if it is listed no more.
+Status SetSegmentAside(const IndexWork& work, uint64_t bad, const std::string& reason, Notices* notices) {
   for (;;) {
     Generation base;
     Manifest manifest;
-    Result<bool> same = CurrentManifest(*work, &base, &manifest);
+    Result<bool> same = CurrentManifest(work, &base, &manifest);
     if (!same.ok()) return same.status();
     if (!*same) return Status::Ok();
-    uint64_t bad = *job.failed_segment;
     bool listed = std::any_of(manifest.segments.begin(), manifest.segments.end(),
                               [bad](const ManifestSegment& segment) { return segment.id == bad; });
     if (!listed) return Status::Ok();
-    VECCKPT_RETURN_IF_ERROR(SetAside(manifest, base, {bad}, status.message(), notices));
+    VECCKPT_RETURN_IF_ERROR(SetAside(manifest, base, {bad}, reason, notices));
   }
+}
+
+Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
+  if (status.ok()) {
+    for (CompletenessCheck& check : *job.checks) work->to_compare.push_back(std::move(check));
+    return Status::Ok();
+  }
+  if (status.code() != StatusCode::kCorruption) return status;
+  return SetSegmentAside(*work, *job.failed_segment, status.message(), notices);
 }
 
 Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
@@ -267,7 +271,7 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
 
 Status StartVerify(Builder* builder) {
   IndexWork* work = builder->visited;
-  if (work->verify_running || work->mapping == nullptr) return Status::Ok();
+  if (work->verify_running || !work->to_compare.empty() || work->mapping == nullptr) return Status::Ok();
   std::vector<std::shared_ptr<const Segment>> segments;
   RunningJob running;
   running.key = work->key;
@@ -286,15 +290,29 @@ Status StartVerify(Builder* builder) {
     return Status::Ok();
   }
   running.failed_segment = std::make_shared<uint64_t>(0);
+  running.checks = std::make_shared<std::vector<CompletenessCheck>>();
   auto failed = running.failed_segment;
-  return Submit(builder, std::move(running), [segments, failed](JobContext& context) {
+  auto checks = running.checks;
+  return Submit(builder, std::move(running), [segments, failed, checks](JobContext& context) {
     for (const auto& segment : segments) {
       if (context.cancel) return Status::Cancelled();
       *failed = segment->id();
       VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll));
+      VECCKPT_RETURN_IF_ERROR(PrepareCompleteness(segment, &checks->emplace_back()));
     }
     return Status::Ok();
   });
+}
+
+Status FinishCompare(Builder* builder, Completeness completeness, Notices* notices) {
+  IndexWork* work = builder->visited;
+  uint64_t id = work->to_compare.front().segment->id();
+  work->to_compare.pop_front();
+  if (completeness == Completeness::kComplete) {
+    work->verified.insert(id);
+    return Status::Ok();
+  }
+  return SetSegmentAside(*work, id, "it lacks entries of the index's log", notices);
 }
 
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {
@@ -323,7 +341,8 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   return Status::Ok();
 }
 
-Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads, uint64 memory_limit) {
+Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
+                    uint64 memory_limit) {
   IndexWork* work = builder->visited;
   JobOutput output;
   std::vector<std::shared_ptr<const Segment>> segments;
@@ -334,6 +353,7 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads,
   VECCKPT_RETURN_IF_ERROR(NewOutput(*work, &output));
   output.range = {segments.front()->range().begin, segments.back()->range().end};
   output.end_hash = segments.back()->header().end_hash;
+  output.max_lsn = liveness_lsn;
   for (const auto& segment : segments) output.max_lsn = Max(output.max_lsn, segment->header().max_lsn);
 
   RunningJob running;
@@ -373,6 +393,13 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads,
     if (made.ok()) *result = *made;
     return made.status();
   });
+}
+
+Status DropWork(Builder* builder, const IndexKey& key) {
+  for (const auto& [id, job] : builder->jobs)
+    if (job.key == key) builder->pool->Cancel(id);
+  builder->works.erase(key);
+  return Status::Ok();
 }
 
 Status DrainJobs(Builder* builder, int* finished, Notices* notices) {

@@ -4,8 +4,9 @@
 
 #pragma once
 
-#include "pg/mappings.hpp"
+#include "pg/validation.hpp"
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -29,8 +30,10 @@ struct IndexWork {
   std::shared_ptr<const IndexMapping> mapping;
   std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
   std::set<uint64_t> busy;            // read by a running job
-  std::set<uint64_t> verified;        // wholly
-  PositionRange seal_range;           // read by the running seal
+  std::set<uint64_t> verified;        // wholly, and complete
+  // Verified by checksum, still to be compared with the log; a deque, so that the first stays where it is.
+  std::deque<CompletenessCheck> to_compare;
+  PositionRange seal_range;  // read by the running seal
   bool seal_running = false;
   bool merge_running = false;
   bool large_running = false;
@@ -49,7 +52,8 @@ struct RunningJob {
   std::vector<uint64_t> inputs;
   uint64_t base_nodes = 0;  // of a kept base graph
   std::shared_ptr<SegmentHeader> result;
-  std::shared_ptr<uint64_t> failed_segment;  // verify: the one that is bad
+  std::shared_ptr<uint64_t> failed_segment;                // verify: the one that is bad
+  std::shared_ptr<std::vector<CompletenessCheck>> checks;  // verify: what comes next for each input
   uint64_t segment_id = 0;
 };
 
@@ -87,10 +91,18 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
 // A verify job, if the mapping has segments that were never wholly verified.
 Status StartVerify(Builder* builder);
 
+// Ends the comparison of the first segment of work->to_compare.
+Status FinishCompare(Builder* builder, Completeness completeness, Notices* notices);
+
 // builder->batch, read for the planned seal, becomes a job.
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request);
-// A merge or graph job over segments of the mapping, with builder->liveness.
-Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads, uint64 memory_limit);
+// A merge or graph job over segments of the mapping, with builder->liveness, which was read from pages up to
+// `liveness_lsn`: what the job leaves out is as much derived from them as what it keeps.
+Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
+                    uint64 memory_limit);
+
+// Forgets an index that is gone; its jobs are cancelled and their results thrown away.
+Status DropWork(Builder* builder, const IndexKey& key);
 
 // Takes finished jobs: publishes what they built, records what failed. *finished counts them.
 Status DrainJobs(Builder* builder, int* finished, Notices* notices);

@@ -92,7 +92,8 @@ struct SharedState {
   uint64 next_request;     // numbers for seal requests
   uint64 persist_request;  // number of the latest CHECKPOINT that waits
   uint64 persist_done;
-  int64 loaded_segments;  // by the reload at start
+  int64 loaded_segments;    // by the reload at start
+  XLogRecPtr wal_at_start;  // how far WAL reached when first asked after the start; see validation.cpp
   BuilderSlot builders[kMaxBuilders];
   Suspension suspended[kMaxSuspensions];
   Writer writers[kMaxWriters];

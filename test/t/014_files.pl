@@ -96,8 +96,8 @@ sub write_bytes
 
 sub flip
 {
-	my ($path, $offset) = @_;
-	write_bytes($path, $offset, chr(ord(read_bytes($path, $offset, 1)) ^ (1 << int(rand(8)))));
+	my ($path, $offset, $bits) = @_;
+	write_bytes($path, $offset, chr(ord(read_bytes($path, $offset, 1)) ^ ($bits || 1 << int(rand(8)))));
 	return "byte $offset of " . (-s $path) . " flipped";
 }
 
@@ -132,6 +132,10 @@ sub segment_damages
 			push @damages, sub { flip($_[0], $at) };
 		}
 	}
+	# A code far away from where it was: the exponent's highest bits.
+	my ($offset, $size) = unpack('Q<2', read_bytes($path, 144 + 24, 16));
+	my $code = int(rand($size / 4));
+	push @damages, sub { flip($_[0], $offset + 4 * $code + 3, 0x40) };
 	foreach my $size (0, 1, 4095, 4096, int(rand(-s $path)), (-s $path) - 1)
 	{
 		push @damages, sub { cut($_[0], $size) };

@@ -12,7 +12,7 @@ use Test::More;
 use VecData;
 use VecTest;
 
-use constant { QUERIES => 100, MOST_PROBES => 2000 };
+use constant { QUERIES => 60, MOST_PROBES => 1500 };
 
 seed_random();
 

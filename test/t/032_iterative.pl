@@ -36,8 +36,8 @@ $node->safe_psql(
 	'postgres', "UPDATE items SET rare = true WHERE id % (${\ROWS} / ${\RARE}) = 3;
 	VACUUM FULL items; ANALYZE items;
 	CREATE INDEX items_v ON items USING vhnsw (v);
-	INSERT INTO items SELECT id + ${\ROWS}, v, false FROM items WHERE id < 100;
 	CREATE TABLE queries (id int, v real[])");
+load_vectors($node, 'items', [ map { gaussian() } 1 .. 100 ], ROWS);
 load_vectors($node, 'queries', [ map { gaussian() } 1 .. 20 ]);
 my $total = ROWS + 100;
 is($node->safe_psql('postgres', "SELECT kind FROM vec_segments"), 'graph', 'one graph');
@@ -213,7 +213,7 @@ is(sql(@strict, 'BEGIN', "DECLARE c CURSOR FOR $query", 'MOVE 100 FROM c', 'FETC
 	join("\n", @rows[ 100 .. 104 ]), 'MOVE and FETCH');
 is(sql(@strict, "$query OFFSET 100 LIMIT 5"), join("\n", @rows[ 100 .. 104 ]), 'OFFSET');
 is(sql(@strict, 'BEGIN', "DECLARE c SCROLL CURSOR FOR $query LIMIT 20", 'MOVE 20 FROM c', 'FETCH BACKWARD 3 FROM c', 'COMMIT'),
-	join("\n", reverse @rows[ 17 .. 19 ]), 'a scrollable cursor goes back');
+	join("\n", reverse @rows[ 16 .. 18 ]), 'a scrollable cursor goes back');
 is(sql(@strict, "DECLARE h CURSOR WITH HOLD FOR $query LIMIT 20", 'FETCH 2 FROM h'),
 	join("\n", @rows[ 0 .. 1 ]), 'a held cursor');
 

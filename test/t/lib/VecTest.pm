@@ -55,6 +55,7 @@ max_worker_processes = 16
 autovacuum = off
 log_min_messages = info
 log_statement = none
+jit = off
 ));
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	return $node;
