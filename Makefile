@@ -51,6 +51,7 @@ OBJS = \
 	src/pg/log_append.o \
 	src/pg/log_bulk.o \
 	src/pg/log_format.o \
+	src/pg/log_free.o \
 	src/pg/log_read.o \
 	src/pg/mappings.o \
 	src/pg/module.o \

@@ -43,7 +43,8 @@ struct BuilderState {
 BuilderState state;  // static: lives across longjmp and into BuilderExit
 
 void BuilderExit(int code, Datum argument) {
-  (void)code, (void)argument;
+  (void)argument;
+  bool failed = code != 0;
   Builder* builder = state.builder;
   state.builder = nullptr;
   Guard([builder] {
@@ -55,14 +56,14 @@ void BuilderExit(int code, Datum argument) {
   int count = ListEntries(state.database, &keys);
   for (int i = 0; i < count; i++) {
     bool unfinished = false;
-    ChangeEntry(keys[i], [&unfinished](IndexFields& f) {
+    ChangeEntry(keys[i], [&](IndexFields& f) {
       if (f.claim == MyProcPid) {
         f.claim = 0;
         f.state[0] = '\0';
         unfinished = true;
       }
-      if (f.seal_request > f.seal_done) {
-        // Nobody works on it any more; whoever waits is told.
+      // After a failure nobody works on it any more, and whoever waits is told; else the next builder does.
+      if (failed && f.seal_request > f.seal_done) {
         f.seal_done = f.request_done = f.seal_request;
         f.outcome = RequestOutcome::kFailed;
         strlcpy(f.last_error, "the builder ended", sizeof(f.last_error));
@@ -120,7 +121,7 @@ void LetGo(const IndexKey& key) {
   ChangeEntry(key, [](IndexFields& f) {
     if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
   });
-  AnswerRequest(key, RequestOutcome::kDone);
+  AnswerRequest(key, RequestOutcome::kGone);
 }
 
 // Goes on comparing loaded segments with the log, for a short while.
@@ -242,7 +243,7 @@ bool CheckRequest(Visit* visit) {
   IndexWork* work = state.builder->visited;
   const IndexFields& fields = visit->fields;
   if (fields.seal_request <= fields.seal_done) return false;
-  if (work->request != fields.seal_request) {
+  if (work->request <= fields.seal_done) {  // a newer one waits until this one is answered
     work->request = fields.seal_request;
     work->request_target = visit->end;
   }
@@ -251,6 +252,12 @@ bool CheckRequest(Visit* visit) {
       Guard([&] { return FindUncovered(state.builder, visit->first, work->request_target, &open); }));
   if (open > 0) return true;
   PassRequestOn(visit->key, work->request);
+  return false;
+}
+
+bool HasJobs(const IndexKey& key) {
+  for (const auto& [id, job] : state.builder->jobs)
+    if (job.key == key) return true;
   return false;
 }
 
@@ -279,6 +286,8 @@ void WorkOnIndex(Visit* visit) {
   }
   LWLockRelease(shared->lock);
   SnapshotEntry(visit->key, &visit->fields);
+  RefreshLog(
+      &visit->reader);  // what was inserted before the flag was cleared or the request made is below its end
   visit->first = meta->first_sequence * meta->slots_per_extent;
   visit->end = LogEnd(&visit->reader);
   if (vacuumed) CountDead(visit);
@@ -304,7 +313,7 @@ void WorkOnIndex(Visit* visit) {
   else
     MarkWork(visit->key);
   bool sealed = open == 0;
-  bool busy = work->seal_running || work->merge_running || work->large_running || work->verify_running;
+  bool busy = HasJobs(visit->key);
   ChangeEntry(visit->key, [&](IndexFields& f) {
     f.tail_left = !sealed;
     if (sealed) f.seal_idle = false;
@@ -320,6 +329,7 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   }
   Relation index = nullptr;
   if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) index = relation_open(index_oid, NoLock);
+  InvalidateCatalogSnapshot();
   // An index that CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY is building is that backend's.
   bool building = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX && !index->rd_index->indisready;
   bool ours = index != nullptr && !building && index->rd_rel->relkind == RELKIND_INDEX &&
@@ -336,8 +346,7 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
       if (meta->identity != 0 && meta->next_sequence > 0) {
         WorkOnIndex(&visit);
       } else {
-        if (meta->identity != 0)
-          EnsureEntry(visit.key, meta->identity, index_oid, index->rd_rel->relpersistence);
+        EnsureEntry(visit.key, meta->identity, index_oid, index->rd_rel->relpersistence);
         LWLockAcquire(shared->lock, LW_SHARED);
         if (IndexEntry* entry = FindEntry(visit.key)) {
           pg_atomic_write_u32(&entry->has_tail, 0);
@@ -366,15 +375,20 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   return true;
 }
 
+// ALTER TABLE can give an index another OID and leave it its file.
+Oid OidNow(Oid index_oid, const IndexKey* expected) {
+  if (expected == nullptr || SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) return index_oid;
+  Oid now = RelationOfFile(*expected);
+  return OidIsValid(now) ? now : index_oid;
+}
+
 // VisitIndex in a transaction of its own; an error is recorded for the index, and the others go on.
 void VisitGuarded(Oid index_oid, const IndexKey* expected) {
   StartTransactionCommand();
-  PushActiveSnapshot(GetTransactionSnapshot());
   MemoryContext caller = MemoryContextSwitchTo(state.context);
   PG_TRY();
   {
-    VisitIndex(index_oid, expected);
-    PopActiveSnapshot();
+    VisitIndex(OidNow(index_oid, expected), expected);
     CommitTransactionCommand();
   }
   PG_CATCH();
@@ -458,8 +472,11 @@ int VisitWanted(TimestampTz now) {
   int count = ListEntries(state.database, &keys);
   MemoryContextSwitchTo(caller);
   int visited = 0;
-  for (int i = 0; i < count; i++) {
+  static unsigned first = 0;  // another index each time is the first to get a large job
+  first++;
+  for (int n = 0; n < count; n++) {
     CHECK_FOR_INTERRUPTS();
+    int i = static_cast<int>((n + first) % static_cast<unsigned>(count));
     Oid index_oid = InvalidOid;
     bool wanted = false;
     LWLockAcquire(shared->lock, LW_SHARED);
@@ -494,6 +511,7 @@ void Round() {
   if (failure.failed()) ereport(LOG, (errmsg("vecckpt: builder: %s", failure.message)));
   if (now >= state.next_catalog) {
     VisitAll();
+    ThrowIfFailed(Guard([] { return DropForgottenWork(state.builder); }));
     state.next_catalog = now + int64{kCatalogSeconds} * USECS_PER_SEC;
   }
   int visited = VisitWanted(now);

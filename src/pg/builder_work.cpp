@@ -35,40 +35,43 @@ Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
   IndexWork* work = builder->visited;
   work->busy.insert(running.inputs.begin(), running.inputs.end());
   if (running.verify)
-    work->verify_running = true;
+    work->verify_running = builder->verify_running = true;
   else if (running.kind == JobKind::kSeal)
     work->seal_running = true;
   else if (running.large)
-    work->large_running = true;
+    builder->large_running = true;
   else
     work->merge_running = true;
   builder->jobs[*id] = std::move(running);
   return Status::Ok();
 }
 
-void Release(IndexWork* work, const RunningJob& job) {
+// The job runs no more; its index may be gone (null).
+void Release(Builder* builder, IndexWork* work, const RunningJob& job) {
+  if (job.verify) builder->verify_running = false;
+  if (job.large) builder->large_running = false;
+  if (work == nullptr) return;
   for (uint64_t id : job.inputs) work->busy.erase(id);
   if (job.verify) {
     work->verify_running = false;
   } else if (job.kind == JobKind::kSeal) {
     work->seal_running = false;
     work->seal_range = {};
-  } else if (job.large) {
-    work->large_running = false;
-  } else {
+  } else if (!job.large) {
     work->merge_running = false;
   }
 }
 
-void RecordFailure(const IndexWork& work, const Status& status, Notices* notices) {
+void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& status, Notices* notices) {
+  bool seal = !job.verify && job.kind == JobKind::kSeal;
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
   TimestampTz now = GetCurrentTimestamp();
   ChangeEntry(work.key, [&](IndexFields& f) {
     if (f.failures < kMaxBackoffShift) f.failures++;
     f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f.failures);
     strlcpy(f.last_error, status.message().c_str(), sizeof(f.last_error));
-    // Whoever waits for this index learns why it takes longer.
-    if (f.seal_request > f.seal_done) {
+    // Whoever waits for this index to be sealed learns that it is not.
+    if (seal && f.seal_request > f.seal_done) {
       f.seal_done = f.request_done = f.seal_request;
       f.outcome = RequestOutcome::kFailed;
     }
@@ -245,7 +248,7 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
   input.seal_all = seal_all;
   input.seal_running = work->seal_running;
   input.merge_running = work->merge_running;
-  input.large_running = work->large_running;
+  input.large_running = builder->large_running;
   input.stride = AlignUp(uint64{work->geometry.dims} * sizeof(float), kSectionAlignment);
   input.m = work->geometry.m;
   input.threads = threads;
@@ -271,7 +274,7 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
 
 Status StartVerify(Builder* builder) {
   IndexWork* work = builder->visited;
-  if (work->verify_running || !work->to_compare.empty() || work->mapping == nullptr) return Status::Ok();
+  if (builder->verify_running || !work->to_compare.empty() || work->mapping == nullptr) return Status::Ok();
   std::vector<std::shared_ptr<const Segment>> segments;
   RunningJob running;
   running.key = work->key;
@@ -297,7 +300,7 @@ Status StartVerify(Builder* builder) {
     for (const auto& segment : segments) {
       if (context.cancel) return Status::Cancelled();
       *failed = segment->id();
-      VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll));
+      VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll, &context.cancel));
       VECCKPT_RETURN_IF_ERROR(PrepareCompleteness(segment, &checks->emplace_back()));
     }
     return Status::Ok();
@@ -399,6 +402,16 @@ Status DropWork(Builder* builder, const IndexKey& key) {
   for (const auto& [id, job] : builder->jobs)
     if (job.key == key) builder->pool->Cancel(id);
   builder->works.erase(key);
+  ForgetMapping(key);
+  return Status::Ok();
+}
+
+Status DropForgottenWork(Builder* builder) {
+  std::vector<IndexKey> forgotten;
+  IndexFields fields;
+  for (const auto& [key, work] : builder->works)
+    if (!SnapshotEntry(key, &fields)) forgotten.push_back(key);
+  for (const IndexKey& key : forgotten) VECCKPT_RETURN_IF_ERROR(DropWork(builder, key));
   return Status::Ok();
 }
 
@@ -412,6 +425,7 @@ Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
     builder->jobs.erase(found);
     auto owner = builder->works.find(job.key);
     bool current = owner != builder->works.end() && owner->second.identity == job.identity;
+    Release(builder, current ? &owner->second : nullptr, job);
     if (!current) {
       if (!job.verify) {
         (void)RemoveFile(PathOf(SegmentName(job.key, job.segment_id))).ok();
@@ -420,10 +434,9 @@ Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
       continue;
     }
     IndexWork* work = &owner->second;
-    Release(work, job);
     Status status = job.verify ? FinishVerify(work, job, completion.status, notices)
                                : FinishBuild(work, job, completion.status, notices);
-    if (!status.ok() && status.code() != StatusCode::kCancelled) RecordFailure(*work, status, notices);
+    if (!status.ok() && status.code() != StatusCode::kCancelled) RecordFailure(*work, job, status, notices);
   }
   return Status::Ok();
 }

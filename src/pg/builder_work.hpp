@@ -19,7 +19,9 @@
 
 namespace vecckpt {
 
-// One index as the builder sees it. `facts` fields are refreshed at every visit.
+// One index as the builder sees it. Large jobs (graphs, long merges) and verifying are one at a time for the
+// whole builder, so that seals always find a thread and memory stays within one vecckpt.build_memory. `facts`
+// fields are refreshed at every visit.
 struct IndexWork {
   IndexKey key;
   uint64 identity = 0;
@@ -36,7 +38,6 @@ struct IndexWork {
   PositionRange seal_range;  // read by the running seal
   bool seal_running = false;
   bool merge_running = false;
-  bool large_running = false;
   bool verify_running = false;
   uint64 request = 0;         // seal request being answered
   uint64 request_target = 0;  // everything below must be covered
@@ -59,6 +60,8 @@ struct RunningJob {
 
 struct Builder {
   std::unique_ptr<ThreadPool> pool;
+  bool large_running = false;
+  bool verify_running = false;
   std::map<IndexKey, IndexWork> works;
   std::map<ThreadPool::JobId, RunningJob> jobs;
   // Of the index being visited:
@@ -77,6 +80,9 @@ struct VisitFacts {
   const char* name;
   Geometry geometry;
 };
+
+// Forgets work of indexes that have no entry any more.
+Status DropForgottenWork(Builder* builder);
 
 // Finds or makes the work of an index and makes it the visited one. Work of another identity starts anew.
 Status BeginVisit(Builder* builder, const VisitFacts& facts);

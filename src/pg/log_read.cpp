@@ -157,6 +157,13 @@ bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy) {
   return true;
 }
 
+void RefreshLog(LogReader* reader) {
+  XLogRecPtr lsn = ReadMeta(reader->index, reader->meta, reader->strategy);
+  if (lsn > reader->max_lsn) reader->max_lsn = lsn;
+  reader->block_count = RelationGetNumberOfBlocks(reader->index);
+  reader->map_first = PG_UINT64_MAX;
+}
+
 uint64 LogEnd(LogReader* reader) {
   const MetaPage* meta = reader->meta;
   if (meta->next_sequence == 0) return 0;

@@ -34,6 +34,9 @@ XLogRecPtr ReadMeta(Relation index, MetaPage* meta, BufferAccessStrategy strateg
 // a standby that has not got there yet).
 bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy);
 
+// Reads the meta page again: the reader is as if opened now.
+void RefreshLog(LogReader* reader);
+
 // The position behind the last entry; 0 if there is none. Reads the tail's directory page now.
 uint64 LogEnd(LogReader* reader);
 

@@ -122,4 +122,33 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
   return Status::Ok();
 }
 
+void ForgetMapping(const IndexKey& key) {
+  MappingCache().erase(key);
+}
+
+namespace {
+
+void PruneMappings(XactEvent event, void* argument) {
+  (void)argument;
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
+  static uint64 seen = 0;
+  uint64 published = pg_atomic_read_u64(&shared->published);
+  if (published == seen) return;
+  seen = published;
+  Guard([] {
+    std::erase_if(MappingCache(), [](const auto& cached) {
+      IndexFields fields;
+      return !SnapshotEntry(cached.first, &fields) ||
+             !SameGeneration(fields.current, cached.second->generation);
+    });
+    return Status::Ok();
+  });
+}
+
+}  // namespace
+
+void InstallMappingPruning() {
+  RegisterXactCallback(PruneMappings, nullptr);
+}
+
 }  // namespace vecckpt

@@ -29,4 +29,12 @@ Geometry GeometryOf(const MetaPage& meta);
 Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
                 std::shared_ptr<const IndexMapping>* mapping, bool* validated, Notices* notices);
 
+// Forgets what this process has mapped of an index.
+void ForgetMapping(const IndexKey& key);
+
+// At each transaction's end: forgets generations that have been replaced, so that a pooled connection does
+// not keep the disk space of files that are long removed. (One that stays idle keeps them until its next
+// transaction.)
+void InstallMappingPruning();
+
 }  // namespace vecckpt

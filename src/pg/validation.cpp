@@ -28,57 +28,63 @@ XLogRecPtr WalThatCounts(bool recovering) {
   return counts;
 }
 
-// PostgreSQL side.
+// The segments' record of a sequence, or null.
+const ExtentRecord* RecordOf(const IndexMapping& mapping, uint64 sequence) {
+  for (const auto& segment : mapping.segments)
+    for (const ExtentRecord& record : segment->extents())
+      if (record.sequence == sequence) return &record;
+  return nullptr;
+}
+
+// PostgreSQL side. The extent at the coverage's end is gone: compares at the highest covered one that lives.
+// Its own contents are compared by the running hash that the next sequence began with.
+Coverage CompareHighestLiving(LogReader* reader, const IndexMapping& mapping, ExtentCopy* copy) {
+  const ExtentRecord* best = nullptr;
+  for (const auto& segment : mapping.segments)
+    for (const ExtentRecord& record : segment->extents()) {
+      CHECK_FOR_INTERRUPTS();
+      if (best != nullptr && record.sequence < best->sequence) continue;
+      if (ReadDirectoryOf(reader, record.extent, record.sequence, copy)) best = &record;
+    }
+  if (best == nullptr) return Coverage::kValid;  // nothing of the segments is ever returned
+  if (!ReadDirectoryOf(reader, best->extent, best->sequence, copy)) return Coverage::kInvalid;
+  const ExtentRecord* next = RecordOf(mapping, best->sequence + 1);
+  bool same = next != nullptr && copy->header.running_hash == best->running_hash &&
+              RunningHash(best->running_hash, copy->slots, copy->header.used) == next->running_hash;
+  return same ? Coverage::kValid : Coverage::kInvalid;
+}
+
+// PostgreSQL side. Whether the coverage and its running hash are the log's.
 Coverage CheckCoverage(LogReader* reader, const IndexMapping& mapping) {
   uint64 end = mapping.manifest.coverage_end();
   if (end == 0) return Coverage::kValid;
-  // Checked in this order: recovery may end between, which only makes the verdict stricter than need be
-  // later.
+  // Checked in this order: recovery may end between, which only makes the verdict stricter than need be.
   bool recovering = RecoveryInProgress();
   if (mapping.manifest.max_lsn() > WalThatCounts(recovering) || end > LogEnd(reader))
     return recovering ? Coverage::kDeferred : Coverage::kInvalid;
 
   uint32 slots = reader->meta->slots_per_extent;
   ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-  Coverage verdict =
-      Coverage::kValid;  // if no covered extent lives, nothing of the segments is ever returned
+  Coverage verdict;
   if (ReadDirectory(reader, (end - 1) / slots, copy)) {
     uint32 count = static_cast<uint32>((end - 1) % slots + 1);
-    if (copy->header.used < count ||
-        RunningHash(copy->header.running_hash, copy->slots, count) != mapping.manifest.coverage_hash())
-      verdict = Coverage::kInvalid;
+    bool same = copy->header.used >= count && RunningHash(copy->header.running_hash, copy->slots, count) ==
+                                                  mapping.manifest.coverage_hash();
+    verdict = same ? Coverage::kValid : Coverage::kInvalid;
   } else {
-    uint64 best = 0;
-    bool found = false;
-    for (size_t i = mapping.segments.size(); i-- > 0 && !found;) {
-      for (const ExtentRecord& record : mapping.segments[i]->extents()) {
-        if (found && record.sequence < best) continue;
-        if (!ReadDirectoryOf(reader, record.extent, record.sequence, copy)) continue;
-        found = true;
-        best = record.sequence;
-        verdict = copy->header.running_hash == record.running_hash ? Coverage::kValid : Coverage::kInvalid;
-      }
-    }
+    verdict = CompareHighestLiving(reader, mapping, copy);
   }
   pfree(copy);
   return verdict;
 }
 
-// C++ side, after CheckCoverage said kValid: checks the small sections of every segment (small files wholly),
-// and sets aside what fails. *changed: map again. *all: every file was small.
-Status VerifySections(const IndexMapping& mapping, bool* changed, bool* all, Notices* notices) {
-  *changed = false;
-  *all = true;
-  for (const auto& segment : mapping.segments) {
-    bool whole = segment->file_size() <= kVerifyAtOnce;
-    *all = *all && whole;
-    Status status = segment->Verify(whole ? Segment::Depth::kAll : Segment::Depth::kIndexed);
-    if (status.ok()) continue;
-    if (status.code() != StatusCode::kCorruption) return status;
-    *changed = true;
-    return SetAside(mapping.manifest, mapping.generation, {segment->id()}, status.message(), notices);
-  }
-  return Status::Ok();
+// C++ side. Checks the small sections of one segment, a small file wholly, and sets it aside if it fails.
+Status VerifySections(const IndexMapping& mapping, const Segment& segment, bool* failed, Notices* notices) {
+  bool whole = segment.file_size() <= kVerifyAtOnce;
+  Status status = segment.Verify(whole ? Segment::Depth::kAll : Segment::Depth::kIndexed);
+  if (status.code() != StatusCode::kCorruption) return status;
+  *failed = true;
+  return SetAside(mapping.manifest, mapping.generation, {segment.id()}, status.message(), notices);
 }
 
 uint64 SequencesOf(const Segment& segment) {
@@ -127,10 +133,15 @@ uint64 FindIncomplete(LogReader* reader, const IndexMapping& mapping) {
 void FinishValidation(const IndexKey& key, LogReader* reader, const IndexMapping& mapping, bool* again) {
   bool all = true;
   Notices notices;
-  Failure failure = Guard([&] { return VerifySections(mapping, again, &all, &notices); });
-  notices.Emit();
-  ThrowIfFailed(failure);
-  if (*again) return;
+  Failure failure;
+  for (const auto& segment : mapping.segments) {
+    CHECK_FOR_INTERRUPTS();
+    all = all && segment->file_size() <= kVerifyAtOnce;
+    failure = Guard([&] { return VerifySections(mapping, *segment, again, &notices); });
+    notices.Emit();
+    ThrowIfFailed(failure);
+    if (*again) return;
+  }
   uint64 sequences = 0;
   for (const auto& segment : mapping.segments) sequences += SequencesOf(*segment);
   if (sequences <= kCompareAtOnce) {

@@ -23,6 +23,18 @@ sub gaussian
 	return vector_text(map { sprintf('%.9g', $_) } unpack('f*', pack('f*', map { $scale * normal() } 1 .. $dims)));
 }
 
+# A vector of many dimensions that vary in 16 ways only, as real data do.
+my @mix = map { [ map { [ int(rand 16), normal() ] } 1 .. 3 ] } 1 .. 112;
+
+sub correlated
+{
+	my ($scale, $most) = @_;
+	my @latent = map { normal() } 1 .. 16;
+	my @values = map { my $sum = 0; $sum += $latent[ $_->[0] ] * $_->[1] foreach @$_; $scale * $sum } @mix;
+	if ($most) { @values = map { $_ > $most ? $most : $_ < -$most ? -$most : $_ } @values }
+	return vector_text(map { sprintf('%.9g', $_) } unpack('f*', pack('f*', @values)));
+}
+
 sub many
 {
 	my ($count, $make) = @_;
@@ -42,21 +54,20 @@ my %inputs = (
 		rows => many(8_000, sub { gaussian(96, exp(normal())) }),
 		queries => many(QUERIES, sub { gaussian(96, 1) }),
 	},
+	# No direction is special here, which is harder than real data.
 	huge => { rows => many(6_000, sub { gaussian(96, 1e20) }) },
-	near_maximum => {
-		rows => many(5_000, sub { vector_text(map { sprintf('%.7g', 3.4e38 * (2 * rand() - 1)) } 1 .. 112) }),
-	},
-	denormal => { rows => many(6_000, sub { gaussian(96, 1e-41) }) },
+	near_maximum => { rows => many(5_000, sub { correlated(1e38, 3.4e38) }) },
+	denormal => { rows => many(5_000, sub { correlated(1e-41) }) },
 	mixed_magnitudes => {
 		rows => [ shuffle(@{ many(3_000, sub { gaussian(16, 1e30) }) }, @{ many(3_000, sub { gaussian(16, 1e-30) }) }) ],
 	},
 	huge_cosine => {
 		operator => '<=>',
 		class => 'real_cosine_ops',
-		rows => many(5_000, sub { gaussian(112, 1e20) }),
-		queries => many(QUERIES, sub { gaussian(112, 1e-20) }),
+		rows => many(5_000, sub { correlated(1e20) }),
+		queries => many(QUERIES, sub { correlated(1e-20) }),
 	},
-	huge_l1 => { operator => '<+>', class => 'real_l1_ops', rows => many(5_000, sub { gaussian(112, 1e20) }) },
+	huge_l1 => { operator => '<+>', class => 'real_l1_ops', rows => many(5_000, sub { correlated(1e20) }) },
 	grid => {
 		rows => [ shuffle(map { my $x = $_; map { "{$x,$_}" } 0 .. 181 } 0 .. 181) ],
 		queries => many(QUERIES, sub { vector_text(181 * rand, 181 * rand) }),
