@@ -35,7 +35,7 @@ foreach my $round (1 .. 20)
 	wait_log_since($node, $offset, qr/server process \(PID $pid\) was terminated by signal 9/, 30);
 	eval { $victim->finish };
 	stop_clients(@clients);
-	ok($node->poll_query_until('postgres', 'SELECT true'), "round $round: the server is back");
+	ok(wait_alive($node), "round $round: the server is back");
 	still_exact($node, "round $round");
 }
 is($hits, 20, 'each round killed a backend');

@@ -64,7 +64,7 @@ foreach my $round (1 .. 20)
 	ok( wait_log_since($node, $offset, qr/\(PID $pid\) was terminated by signal 9/, 30),
 		"round $round: the builder died");
 	stop_clients(@clients);
-	ok($node->poll_query_until('postgres', 'SELECT true'), "round $round: the server is back");
+	ok(wait_alive($node), "round $round: the server is back");
 	still_exact($node, "round $round");
 }
 is($hits, 20, 'each round killed a builder in the middle of a build');

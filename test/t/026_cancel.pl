@@ -54,7 +54,8 @@ sub start_build
 			sub {
 				$node->safe_psql('postgres', "SELECT phase FROM pg_stat_progress_create_index WHERE pid = $pid") =~
 				  /\Q$phase\E/;
-			}),
+			},
+			20),
 		"a build is in the phase: $phase");
 	return ($session, $pid);
 }
@@ -85,7 +86,7 @@ foreach my $kind ('cancel', 'terminate')
 	cmp_ok(max(@times), '<=', 1000, "and always within a second");
 }
 {
-	my ($session, $pid) = start_build('loading');
+	my ($session, $pid) = start_build('writing log');
 	cmp_ok($node->safe_psql('postgres', "SELECT round(stop_build($pid, 'cancel'))"),
 		'<=', 1000, 'cancel while the rows are loaded takes effect at once too');
 	$session->query_until(qr/over/, "\n");

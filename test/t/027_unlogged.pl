@@ -14,7 +14,7 @@ use VecTest;
 my $dims = 16;
 my $rows = 5000;
 
-my $node = new_node('node');
+my $node = new_node('node', conf => "restart_after_crash = on\n");
 $node->start;
 setup_vectors($node);
 $node->safe_psql('postgres', qq(

@@ -99,10 +99,10 @@ foreach my $name (sort keys %inputs)
 		"CREATE TABLE ${name}_probes AS SELECT * FROM $created ORDER BY random() LIMIT " . MOST_PROBES);
 }
 
+wait_until_built($node);
 foreach my $name (sort keys %inputs)
 {
 	my $operator = $inputs{$name}{operator} // '<->';
-	wait_until_built($node, "${name}_inserted_v");
 	foreach my $way ('created', 'inserted')
 	{
 		my $table = "${name}_$way";

@@ -147,11 +147,11 @@ sub compare
 	return;
 }
 compare('at the end');
-wait_until_built($node, 'items_v');
+wait_until_built($node);
 compare('built');
 $node->safe_psql('postgres', 'VACUUM items');
 $node->safe_psql('postgres', "SELECT vec_checkpoint('items_v')");
-wait_until_built($node, 'items_v');
+wait_until_built($node);
 compare('vacuumed and sealed');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM items'), '<', 10_000, 'now a search can be exhaustive');
 exact_everywhere($node, 'items', 'and is exactly right in strict order');
@@ -159,6 +159,7 @@ probes_ok($node, 'items', 'as are others', probes => 'SELECT id, v FROM items OR
 is( $node->safe_psql('postgres', 'SELECT live_entries - (SELECT count(*) FROM items) FROM vec_indexes'),
 	'0', 'after VACUUM an entry lives for each row');
 is($node->safe_psql('postgres', 'SELECT seals > 0, graph_builds > 0 FROM vec_stat'), 't|t', 'the builder was at work');
+unlike(slurp_file($node->logfile), qr/PANIC|FATAL|TRAP|ERROR|setting aside|terminated by signal/, 'nothing bad in the log');
 
 $node->stop;
 done_testing();

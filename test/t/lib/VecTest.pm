@@ -21,7 +21,7 @@ our @EXPORT = qw(
   exact_everywhere probes_differ probes_ok plan_uses_index
   wait_until log_since log_size wait_log_since
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
-  server_pids worker_pid kill_server kill_pid exited start_again
+  server_pids kill_server kill_pid exited start_again wait_alive
   client stop_clients);
 
 # Settings for exhaustive scans by the index; to be put before a query.
@@ -272,15 +272,6 @@ sub server_pids
 	return @pids;
 }
 
-# The pid of a background worker by its backend_type, or undef.
-sub worker_pid
-{
-	my ($node, $type) = @_;
-	my ($code, $out) =
-	  $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
-	return $code == 0 && $out =~ /^(\d+)$/ ? $1 : undef;
-}
-
 sub kill_pid { my ($pid) = @_; return kill(9, $pid); }
 
 # Whether a process is gone; a zombie that nobody waits for counts as gone.
@@ -319,6 +310,19 @@ sub start_again
 		usleep(200_000);
 	}
 	return $node->start;
+}
+
+# Waits until a server that restarts by itself answers again.
+sub wait_alive
+{
+	my ($node, $seconds) = @_;
+	return wait_until(
+		'the server to answer',
+		sub {
+			my @psql = ('psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT 1');
+			return IPC::Run::run(\@psql, '<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
+		},
+		$seconds);
 }
 
 # A pgbench that runs a script in a loop until stopped or its server dies; for load in the background.
