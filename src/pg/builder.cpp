@@ -280,14 +280,14 @@ void WorkOnIndex(Visit* visit) {
   bool vacuumed = false;
   LWLockAcquire(shared->lock, LW_SHARED);
   if (IndexEntry* entry = FindEntry(visit->key)) {
-    pg_atomic_write_u32(&entry->has_tail,
-                        0);  // before the log's end is read, so that no later insert is missed
+    // Before the log's end is read, so that no later insert is missed.
+    pg_atomic_write_u32(&entry->has_tail, 0);
     vacuumed = pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
   }
   LWLockRelease(shared->lock);
   SnapshotEntry(visit->key, &visit->fields);
-  RefreshLog(
-      &visit->reader);  // what was inserted before the flag was cleared or the request made is below its end
+  // What was inserted before the flag was cleared, or the request made, is below the end that is read now.
+  RefreshLog(&visit->reader);
   visit->first = meta->first_sequence * meta->slots_per_extent;
   visit->end = LogEnd(&visit->reader);
   if (vacuumed) CountDead(visit);
@@ -312,6 +312,7 @@ void WorkOnIndex(Visit* visit) {
     StartPlannedJobs(visit, seal_all);
   else
     MarkWork(visit->key);
+  if (builder->postponed) MarkWork(visit->key);
   bool sealed = open == 0;
   bool busy = HasJobs(visit->key);
   ChangeEntry(visit->key, [&](IndexFields& f) {

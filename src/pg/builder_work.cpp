@@ -269,6 +269,10 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
       input.segments.push_back(seen);
     }
   builder->plan = PlanJobs(input);
+  builder->postponed = false;
+  if (!input.large_running) return Status::Ok();
+  input.large_running = false;
+  for (const PlannedJob& job : PlanJobs(input)) builder->postponed = builder->postponed || job.large;
   return Status::Ok();
 }
 

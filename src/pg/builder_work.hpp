@@ -68,6 +68,7 @@ struct Builder {
   IndexWork* visited = nullptr;
   std::vector<PolicyRange> uncovered;
   std::vector<PlannedJob> plan;
+  bool postponed = false;  // a large job waits for another one to end
   EntryBatch batch;
   std::shared_ptr<Liveness> liveness;
 };

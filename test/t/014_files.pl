@@ -14,7 +14,8 @@ use File::Copy qw(copy move);
 use File::Path qw(remove_tree);
 use VecTest;
 
-my $kTables = 6;
+my $kTables = 8;
+my $kGraphs = 5;    # of them, with a graph segment
 my $kDims   = 128;
 
 seed_random();
@@ -24,10 +25,10 @@ setup_vectors($node);
 my @tables = map { "t$_" } 1 .. $kTables;
 my @indexes = map { "${_}_v" } @tables;
 my $load = "CREATE TABLE probes AS SELECT id, random_vector($kDims) AS v FROM generate_series(1, 4) id;\n";
-# One large enough for a graph of 2 MB, with a flat segment behind it; the others flat alone.
+# The first are large enough for a graph (2 MB), with a flat segment behind it; the others have flat ones only.
 foreach my $t (@tables)
 {
-	my $rows = $t eq 't1' || $t eq 't2' ? 4200 : 600;
+	my $rows = substr($t, 1) <= $kGraphs ? 4200 : 600;
 	$load .= qq(
 CREATE TABLE $t (id serial, v real[]);
 INSERT INTO $t (v) SELECT random_vector($kDims) FROM generate_series(1, $rows);
@@ -40,11 +41,27 @@ $node->safe_psql('postgres', $load);
 my %key = map { $_ => index_key($node, $_) } @indexes;
 my $dir = vec_dir($node);
 
+# Sealed and durable.
 sub all_sealed
 {
-	my $sealed = 1;
-	foreach my $index (@indexes) { $sealed &&= wait_sealed($node, $index, ask => 1); }
-	return $sealed;
+	foreach my $index (@indexes)
+	{
+		return 0 unless wait_sealed($node, $index, ask => 1);
+	}
+	return 1;
+}
+
+# The large tables have a graph again, everything is durable, and nothing is in flight.
+sub all_quiet
+{
+	return wait_until(
+		'graphs and durable generations',
+		sub {
+			$node->safe_psql(
+				'postgres', q(
+SELECT count(DISTINCT s.index), bool_and(i.state = 'idle' AND i.generation = i.durable_generation)
+FROM vec_indexes i LEFT JOIN vec_segments s ON s.index = i.index AND s.kind = 'graph')) eq "$kGraphs|t";
+		});
 }
 
 sub all_exact
@@ -58,20 +75,18 @@ sub all_exact
 }
 
 ok(all_sealed(), 'everything is sealed');
-isnt(
-	$node->safe_psql('postgres', "SELECT count(*) FROM vec_segments WHERE kind = 'graph'"),
-	'0', 'with graphs among the segments');
+ok(all_quiet(), 'with graphs');
 isnt(
 	$node->safe_psql('postgres', "SELECT count(*) FROM vec_segments WHERE kind = 'flat'"),
 	'0', 'and flat ones');
 
-# The names of an index's segment files of a kind.
-sub segment_files
+# The name of an index's largest segment file.
+sub segment_file
 {
-	my ($index, $kind) = @_;
-	my $ids = $node->safe_psql('postgres',
-		"SELECT segment FROM vec_segments WHERE index = '$index'::regclass AND kind = '$kind' ORDER BY bytes DESC");
-	return map { "$key{$index}.$_.seg" } split /\n/, $ids;
+	my ($index) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT '$key{$index}.' || segment || '.seg' FROM vec_segments WHERE index = '$index'::regclass
+		 ORDER BY bytes DESC LIMIT 1");
 }
 
 sub read_bytes
@@ -190,26 +205,20 @@ sub damaged_round
 	return;
 }
 
-# Segments: the two large tables have their graph damaged, the others a flat segment.
+# Segments: of the tables with graphs it is these that get damaged.
 my $round = 0;
-my (%damages, @graph, @flat);
-my ($some_graph) = segment_files('t1_v', 'graph');
-my ($some_flat)  = segment_files('t3_v', 'flat');
-my @graph_damages = segment_damages("$dir/$some_graph");
-my @flat_damages  = segment_damages("$dir/$some_flat");
+my @graph_damages = segment_damages("$dir/" . segment_file('t1_v'));
+my @flat_damages  = segment_damages("$dir/" . segment_file("t${kTables}_v"));
+cmp_ok(scalar(@graph_damages), '>', scalar(@flat_damages), 'a graph segment has more parts than a flat one');
 while (@graph_damages || @flat_damages)
 {
 	$round++;
 	my @files;
-	foreach my $index (@indexes)
+	foreach my $i (1 .. $kTables)
 	{
-		my $kind = $index =~ /^t[12]_/ ? 'graph' : 'flat';
-		my ($name) = segment_files($index, $kind);
-		next unless defined $name;
-		my $damage = shift @{ $kind eq 'graph' ? \@graph_damages : \@flat_damages } or next;
-		push @files, [ $name, $damage ];
+		my $damage = shift @{ $i <= $kGraphs ? \@graph_damages : \@flat_damages } or next;
+		push @files, [ segment_file("t${i}_v"), $damage ];
 	}
-	last unless ok(scalar @files, "segments, round $round: files to damage");
 	damaged_round("segments, round $round", @files);
 }
 
@@ -229,22 +238,21 @@ while (@manifest_damages)
 }
 
 # Files of other indexes under an index's names.
-my ($graph1)      = segment_files('t1_v', 'graph');
-my ($graph2)      = segment_files('t2_v', 'graph');
-my ($flat3)       = segment_files('t3_v', 'flat');
-my ($flat4)       = segment_files('t4_v', 'flat');
-my $swapped_with  = sub { my ($other) = @_; return sub { copy("$dir/$other", $_[0]); return "replaced by $other" } };
-my $spare         = PostgreSQL::Test::Utils::tempdir();
-copy("$dir/$_", "$spare/$_") foreach ($graph1, $flat3, "$key{t5_v}.ckpt");
-my $from_spare = sub { my ($other) = @_; return sub { copy("$spare/$other", $_[0]); return "replaced by $other" } };
+my $spare = PostgreSQL::Test::Utils::tempdir();
+my %swap;
+foreach my $pair ([ 1, 2 ], [ $kTables - 1, $kTables ])
+{
+	my ($one, $other) = map { segment_file("t${_}_v") } @$pair;
+	@swap{ $one, $other } = ($other, $one);
+}
+@swap{ "$key{t3_v}.ckpt", "$key{t4_v}.ckpt" } = ("$key{t4_v}.ckpt", "$key{t3_v}.ckpt");
+copy("$dir/$_", "$spare/$_") or die "$_: $!" foreach keys %swap;
 damaged_round(
 	'another index\'s files',
-	[ $graph1,            $swapped_with->($graph2) ],
-	[ $graph2,            $from_spare->($graph1) ],
-	[ $flat3,             $swapped_with->($flat4) ],
-	[ $flat4,             $from_spare->($flat3) ],
-	[ "$key{t5_v}.ckpt", $swapped_with->("$key{t6_v}.ckpt") ],
-	[ "$key{t6_v}.ckpt", $from_spare->("$key{t5_v}.ckpt") ]);
+	map {
+		my $other = $swap{$_};
+		[ $_, sub { copy("$spare/$other", $_[0]) or die $!; return "replaced by $other" } ]
+	} sort keys %swap);
 
 # All files gone, then the folder too.
 $node->stop;
@@ -283,15 +291,12 @@ foreach my $folder (0, 1)
 	is($session->query_safe("SELECT count(*) FROM ($query LIMIT 5000) s"),
 		$node->safe_psql('postgres', 'SELECT least(count(*), 5000) FROM t1'), "$what: the old session goes on");
 	$session->quit;
-	ok( wait_until(
-			'durable manifests',
-			sub {
-				(grep { /\.ckpt$/ } vec_files($node)) == $kTables;
-			}),
-		"$what: durable again");
+	is(scalar(grep { /\.ckpt$/ } vec_files($node)), $kTables, "$what: durable again");
 }
 
 # Strange files: what is in the folder neither stops the start nor is touched, unless the name is one of ours.
+ok(all_quiet(), 'graphs are built again');
+my %before = map { $_ => vec_segments($node, $_) } @indexes;
 $node->stop;
 my $k = $key{t1_v};
 my @strange = (
@@ -314,13 +319,6 @@ chmod 0, "$dir/1_2_7.ckpt";
 append_to_file("$dir/1_2_8.0123456789abcdef.seg.tmp", 'left by a crash');
 append_to_file("$dir/$k.0123456789abcdef.seg",        'of nobody');
 append_to_file("$dir/$k.0123456789abcdef.gen",        'of nobody');
-my %before = map { $_ => vec_segments_of_files($_) } @indexes;
-
-sub vec_segments_of_files
-{
-	my ($index) = @_;
-	return join ' ', grep { /\.seg$/ && !/0123456789abcdef/i && !/\.0123\.seg/ } vec_files($node, $key{$index});
-}
 
 my $offset = log_size($node);
 $node->start;
@@ -333,7 +331,7 @@ ok( wait_until(
 my %now = map { $_ => 1 } vec_files($node);
 is_deeply([ grep { !$now{$_} } sort keys %kept ], [], 'strange files: left alone');
 ok(-e "$dir/folder/inside", 'strange files: sub-folders too');
-is(vec_segments_of_files($_), $before{$_}, "strange files: the segments of $_ are the same") foreach @indexes;
+is(vec_segments($node, $_), $before{$_}, "strange files: the segments of $_ are the same") foreach @indexes;
 $node->safe_psql('postgres',
 	"INSERT INTO t1 (v) SELECT random_vector($kDims) FROM generate_series(1, 300); SELECT vec_checkpoint()");
 ok(all_sealed(), 'strange files: checkpoints go on');

@@ -65,7 +65,8 @@ sub recovered
 	my ($name, $target, $early) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init_from_backup($first, 'base', has_restoring => 1, standby => 0);
-	$node->append_conf('postgresql.conf', "recovery_target_name = '$target'\nrecovery_target_action = promote");
+	$node->append_conf('postgresql.conf',
+		"archive_mode = off\nrecovery_target_name = '$target'\nrecovery_target_action = promote");
 	put_files($node) if $early;
 	$node->start;
 	ok($node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()'), "$name: promoted");

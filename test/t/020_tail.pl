@@ -106,6 +106,17 @@ is($found, 10, 'each new row is found on the standby as soon as it is replayed')
 
 $writer->quit;
 $reader->quit;
+
+# With the setting on again, the builder takes the tail.
+my ($code, $out, $err) = $primary->psql('postgres', "\\set VERBOSITY verbose\nSELECT vec_checkpoint()");
+like($err, qr/ERROR:  55000: .*\n.*HINT:  .*vecckpt\.builder/, 'vec_checkpoint() says that builders are held');
+$primary->safe_psql('postgres', "ALTER SYSTEM SET vecckpt.builder = on; SELECT pg_reload_conf();");
+ok(wait_until('the tail to get shorter',
+		sub { $primary->safe_psql('postgres', "SELECT tail_length < 256 FROM vec_indexes WHERE index = 't_v'::regclass") eq 't' }),
+	'let go, the builder seals it');
+is($primary->safe_psql('postgres', "$narrow " . $not_found->('> 10000')), '0', 'the rows are found as before');
+probes_ok($primary, 't', 'and exhaustive searches equal exact ones');
+
 $standby->stop;
 $primary->stop;
 done_testing();

@@ -1,5 +1,5 @@
 # A streaming standby has segments of its own: its builder makes them there, views, vec_checkpoint() and vec_segments
-# work, its restart reloads them without building anything, and replay of DROP INDEX and DROP TABLE is not held up
+# work, its restart reloads them without building anything, so does its crash, and replay of DROP INDEX and DROP TABLE is not held up
 # while it builds. Primary and standby answer alike. After promotion it inserts, searches, seals and builds on.
 
 use strict;
@@ -90,6 +90,22 @@ probes_ok($standby, 't', 'answers are exact after it');
 is(vec_segments($standby, 't_v'), $before, 'the segments are the same');
 is( $standby->safe_psql('postgres', "SELECT seals + merges + graph_builds FROM vec_stat WHERE index = 't_v'::regclass"),
 	'0', 'nothing was built again');
+
+# ---- So does a crash under replay: no file is ahead of the log that the standby comes back with
+my $feed = client($primary, "INSERT INTO t VALUES (100000 + 1000000 * random(), random_vector($dims)) ON CONFLICT DO NOTHING;");
+foreach my $round (1 .. 2)
+{
+	$offset = log_size($standby);
+	sleep 1;
+	$standby->psql('postgres', 'SELECT vec_checkpoint()');
+	kill_server($standby);
+	start_again($standby);
+	unlike(log_since($standby, $offset), qr/does not match/, "crash $round of the standby: its files are believed");
+}
+stop_clients($feed);
+$primary->wait_for_catchup($standby);
+probes_ok($standby, 't', 'answers are exact afterwards');
+exact_everywhere($standby, 't', 'and as a whole');
 
 # ---- DROP INDEX is replayed while the standby's builder works on it
 $primary->safe_psql('postgres', qq(

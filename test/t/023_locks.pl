@@ -157,6 +157,26 @@ foreach my $round (1 .. 3)
 ok(wait_sealed($node, 'big_v', ask => 1), 'the next builder finishes the work');
 probes_ok($node, 'big', 'answers are exact', probes => 'SELECT id, v FROM big LIMIT 20', limit => 5);
 
+# ---- The launcher is terminated: whoever calls meanwhile gets an answer, and it comes back
+$node->safe_psql('postgres', "INSERT INTO big SELECT i, random_vector(64) FROM generate_series(1, 1000) i");
+my $launcher_pid = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'vecckpt launcher'";
+my $launcher     = $node->safe_psql('postgres', $launcher_pid);
+ok($launcher, 'there is a launcher');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
+foreach my $call ('SELECT vec_checkpoint()', "SELECT vec_checkpoint('big_v')", 'CHECKPOINT')
+{
+	($out, $err, $seconds) = run($call);
+	cmp_ok($seconds, '<', 15, "$call answers without a launcher");
+	ok($err eq '' || $err =~ /ERROR:  55000: .*launcher/, 'with success or an error that says why') or diag($err);
+}
+ok( wait_until(
+		'a new launcher',
+		sub { my $pid = $node->safe_psql('postgres', $launcher_pid); $pid ne '' && $pid != $launcher }, 30),
+	'a new launcher is started');
+ok(wait_until('vec_checkpoint() to work again', sub { (run("SELECT vec_checkpoint('big_v')"))[1] eq '' }, 15),
+	'vec_checkpoint() works again');
+is(tail('big_v'), '0', 'and seals');
+
 # ---- Privileges
 $node->safe_psql('postgres', q(
 CREATE ROLE ordinary LOGIN;

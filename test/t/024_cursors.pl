@@ -183,6 +183,24 @@ $other->query_until(qr/rebuilt/, "\n");
 is($other->{stderr}, '', 'REINDEX CONCURRENTLY succeeds');
 exact_everywhere($node, 't', 'and the new index holds every row');
 
+# ---- Back to the start: a scroll cursor, and one that is scanned again for each row of an outer query
+fresh_table();
+$first_rows = exact_order();
+$session->query_safe("BEGIN ISOLATION LEVEL REPEATABLE READ; DECLARE s SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> '$query'");
+$a = $session->query_safe('FETCH 100 FROM s');
+$node->safe_psql('postgres', 'DELETE FROM t WHERE id % 2 = 0; VACUUM t;');
+$node->safe_psql('postgres', "INSERT INTO t SELECT i + 100000, random_vector($dims) FROM generate_series(1, 3000) i");
+ok(wait_sealed($node, 't_v', ask => 1), 'a newer generation');
+$session->query_safe('MOVE BACKWARD ALL FROM s');
+same_rows(read_on($session, 's', 2500), $first_rows, 'a scroll cursor read again from its start returns the same rows');
+$session->query_safe('MOVE BACKWARD ALL FROM s');
+is($session->query_safe('FETCH 100 FROM s'), $a, 'and once more');
+is( $session->query_safe(
+		"SELECT count(*) FROM generate_series(1, 20) g,"
+		  . " LATERAL (SELECT id FROM t WHERE g > 0 ORDER BY v <-> '$query' LIMIT 1) n WHERE n.id = " . (split /\n/, $a)[0]),
+	'20', 'a scan started again and again finds the same nearest row of its snapshot');
+$session->query_safe('COMMIT');
+
 # A plain REINDEX by the cursor's own session is refused by PostgreSQL; a held cursor survives one.
 fresh_table();
 $first_rows = exact_order();

@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use VecTest;
 
-my $rounds = 4;
+my $rounds = 3;
 
 my $node = new_node('node');
 $node->start;
@@ -142,6 +142,14 @@ probes_ok($node, 'filled', 'answers are exact afterwards', probes => 'SELECT id,
 	cmp_ok($seconds, '<', 2, sprintf('with both at work it takes %.2f s', $seconds));
 	eval { $session->quit; };
 }
+$node->start;
+ok( wait_until(
+		'a builder', sub { $node->safe_psql('postgres', "SELECT state <> 'idle' FROM vec_indexes WHERE index = 'filled_v'::regclass") eq 't' }),
+	'a builder is at work');
+my $start = time();
+$node->stop('smart');
+my $seconds = time() - $start;
+cmp_ok($seconds, '<', 4, sprintf('a smart shutdown without clients takes %.2f s', $seconds));
 unlike(log_since($node, 0), qr/PANIC|terminated by signal|terminating connection because of crash/, 'nothing crashed');
 
 done_testing();
