@@ -89,12 +89,22 @@ struct Visit {
   uint64 end;    // the log's end
 };
 
-void SetState(const IndexKey& key, const char* text) {
-  ChangeEntry(key, [text](IndexFields& f) {
-    if (f.claim != 0 && f.claim != MyProcPid) return;
-    f.claim = MyProcPid;
-    strlcpy(f.state, text, sizeof(f.state));
-  });
+// What the views say the builder does with an index; null if it has no job of it.
+const char* Doing(const IndexKey& key) {
+  const char* text = nullptr;
+  for (const auto& [id, job] : state.builder->jobs) {
+    if (job.key != key) continue;
+    if (job.large) return job.kind == JobKind::kGraph ? "building graph" : "merging";
+    text = job.verify ? "verifying" : job.kind == JobKind::kSeal ? "sealing" : "merging";
+  }
+  return text;
+}
+
+// Claims an index while it has jobs, so that it is visited again when they are done.
+void UpdateClaim(IndexFields& f, const char* doing) {
+  if (f.claim != 0 && f.claim != MyProcPid) return;
+  f.claim = doing == nullptr ? 0 : MyProcPid;
+  strlcpy(f.state, doing == nullptr ? "" : doing, sizeof(f.state));
 }
 
 // What a waiting vec_checkpoint is told where this index cannot be worked on.
@@ -118,9 +128,7 @@ void PassRequestOn(const IndexKey& key, uint64 request) {
 // Lets go of an index that is gone, or lives in another file by now: the sweep removes the entry.
 void LetGo(const IndexKey& key) {
   ThrowIfFailed(Guard([&] { return DropWork(state.builder, key); }));
-  ChangeEntry(key, [](IndexFields& f) {
-    if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
-  });
+  ChangeEntry(key, [](IndexFields& f) { UpdateClaim(f, nullptr); });
   AnswerRequest(key, RequestOutcome::kGone);
 }
 
@@ -225,11 +233,9 @@ void StartPlannedJobs(Visit* visit, bool seal_all) {
   for (size_t i = 0; i < builder->plan.size(); i++) {
     const PlannedJob& planned = builder->plan[i];
     if (planned.kind == JobKind::kSeal) {
-      SetState(visit->key, "sealing");
       Seal(visit, planned.range, seal_all);
       continue;
     }
-    SetState(visit->key, planned.kind == JobKind::kMerge ? "merging" : "building graph");
     ReadLiveness(visit, planned);
     ThrowIfFailed(Guard([&] {
       return StartRewrite(builder, planned, visit->reader.max_lsn, BuildThreads(),
@@ -252,12 +258,6 @@ bool CheckRequest(Visit* visit) {
       Guard([&] { return FindUncovered(state.builder, visit->first, work->request_target, &open); }));
   if (open > 0) return true;
   PassRequestOn(visit->key, work->request);
-  return false;
-}
-
-bool HasJobs(const IndexKey& key) {
-  for (const auto& [id, job] : state.builder->jobs)
-    if (job.key == key) return true;
   return false;
 }
 
@@ -314,11 +314,11 @@ void WorkOnIndex(Visit* visit) {
     MarkWork(visit->key);
   if (builder->postponed) MarkWork(visit->key);
   bool sealed = open == 0;
-  bool busy = HasJobs(visit->key);
+  const char* doing = Doing(visit->key);
   ChangeEntry(visit->key, [&](IndexFields& f) {
     f.tail_left = !sealed;
     if (sealed) f.seal_idle = false;
-    if (!busy && f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+    UpdateClaim(f, doing);
   });
 }
 
@@ -409,10 +409,8 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
         strlcpy(f.last_error, error->message, sizeof(f.last_error));
       });
       AnswerRequest(*expected, RequestOutcome::kFailed);
-      // Let go of it, unless a job of its own brings it back here.
-      ChangeEntry(*expected, [](IndexFields& f) {
-        if (f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
-      });
+      const char* doing = Doing(*expected);
+      ChangeEntry(*expected, [doing](IndexFields& f) { UpdateClaim(f, doing); });
       MarkWork(*expected);
     }
   }
