@@ -12,6 +12,7 @@ bench_usage() {
 usage: ./run bench [--quick] [--data DIR] [OPTION...]
 
   --quick       fewer rows, points and repetitions: about three minutes
+  --remove      removes that installation again
   --data DIR    folder with NAME.base.* and NAME.query.* files (u8bin, f16bin, fbin); default: VECCKPT_DATA, or the
                 folder shared/data beside the repository. Everything below is passed on:
 END
@@ -38,7 +39,6 @@ install_tree() {
     command -v debootstrap >/dev/null || { apt-get update -q && apt_install debootstrap; }
     say "installing Debian trixie into $TREE"
     rm -rf "$TREE"
-    mkdir -p "$BENCH"
     debootstrap --variant=minbase trixie "$TREE" "$MIRROR" >"$BENCH/install.log" 2>&1 ||
       die "debootstrap failed, see $BENCH/install.log"
   fi
@@ -80,12 +80,21 @@ while (($#)); do
   case $1 in
     --data) data=${2:?--data needs a folder} && shift ;;
     --data=*) data=${1#--data=} ;;
+    --remove)
+      rm -rf --one-file-system "$TREE" "$BENCH"/{install,build}.log
+      say "removed $TREE"
+      exit
+      ;;
     -h | --help) help=1 ;;
+    --quick) quick=1 && arguments+=("$1") ;;
     *) arguments+=("$1") ;;
   esac
   shift
 done
 
+mkdir -p "$BENCH"
+exec 9>>"$BENCH/lock"
+flock -n 9 || die "another ./run bench is running"
 install_tree
 copy_source
 if [[ -n ${help:-} ]]; then
@@ -105,6 +114,11 @@ cp "$data"/*.base.*bin "$data"/*.query.*bin "$TREE/bench/vectors/"
 in_tree runuser -u postgres -- python3 -u /bench/source/test/bench/bench.py --vectors /bench/vectors --work /bench/work \
   --raw /bench/raw_hnswlib ${arguments[@]+"${arguments[@]}"}
 
-mkdir -p "$ROOT/test/bench/results"
-cp "$TREE"/bench/work/results/* "$ROOT/test/bench/results/"
-say "results are in test/bench/results"
+# Quick figures are for the one who asked, not for the repository.
+results=$ROOT/test/bench/results
+[[ -z ${quick:-} ]] || results=$LOCAL/bench
+rm -rf "$results"
+mkdir -p "$results"
+cp "$TREE"/bench/work/results/* "$results/"
+[[ -n ${SUDO_UID:-} ]] && chown -R "$SUDO_UID:$SUDO_GID" "$results"
+say "results are in ${results#"$ROOT"/}"

@@ -159,8 +159,11 @@ void Planner::PlanSeal() {
 bool Planner::PlanRebuild() {
   for (size_t i = 0; i < segments_.size(); ++i) {
     const PolicySegment& segment = segments_[i];
-    if (busy_[i] || !IsGraph(segment) || segment.dead <= segment.entries / 4) continue;
+    if (busy_[i] || !IsGraph(segment)) continue;
+    // Nodes that an absorb left without entries are as dead as entries.
     const uint64_t live = Live(segment);
+    const uint64_t all = std::max(segment.entries, segment.nodes);
+    if (all - live <= all / 4) continue;
     if (!Fits({live, live, std::min(segment.nodes, live), 0})) continue;
     StartGraph({i, i + 1}, false);
     return true;

@@ -6,7 +6,8 @@
 //      flat segment, at most kSealPositions and kSealBytes of codes at a time; at most one seal at a time an
 //      index. The range with the most entries comes first. Where many flat segments wait to be merged, more
 //      entries are asked for, up to kGraphEntries.
-//   2. Rebuild: a graph segment more than a quarter dead is rebuilt without its dead.
+//   2. Rebuild: a graph segment more than a quarter dead, counting nodes without entries, is rebuilt
+//      without its dead.
 //   3. Absorb: the first graph segment whose idle neighbours, newer and older, none larger than itself,
 //      together hold at least 1/8 of its entries takes them in, if the result fits the memory limit; as many
 //      of them as fit.

@@ -10,6 +10,9 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
+
+import psycopg2
 
 import report
 import searches
@@ -18,7 +21,7 @@ import writes
 from server import Server, percentiles, query, value
 from vectors import find_sets
 
-PHASES = ("default", "clients", "raw", "insert", "vacuum", "start")
+PHASES = ("default", "raw", "insert", "vacuum", "start")
 
 
 def parse():
@@ -46,6 +49,8 @@ def parse():
             setattr(parameters, name, default)
     parameters.efs = [int(ef) for ef in parameters.efs.split(",") if ef] or ([20, 40, 80, 160, 320] if parameters.quick else [])
     parameters.skip = set(filter(None, parameters.skip.split(",")))
+    if parameters.quick:
+        parameters.skip.add("default")
     unknown = parameters.skip - set(PHASES)
     if unknown:
         parser.error("unknown phase: " + " ".join(sorted(unknown)))
@@ -73,12 +78,13 @@ def machine(connection):
 
 
 class Bench:
-    def __init__(self, parameters):
+    def __init__(self, parameters, output):
         self.parameters = parameters
+        self.output = output
         self.begin = time.monotonic()
         self.results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "sets": {},
                         "builds": [], "sizes": [], "points": [], "raw": {}, "inserts": [], "while_inserting": [], "wal": {},
-                        "vacuum": [], "start": [], "phase_seconds": {}, "repeat": parameters.repeat,
+                        "vacuum": [], "start": [], "failures": [], "phase_seconds": {}, "repeat": parameters.repeat,
                         "build_repeat": parameters.build_repeat, "m": parameters.m,
                         "ef_construction": parameters.ef_construction, "our_with": parameters.our_with,
                         "quick": parameters.quick, "settings": settings()}
@@ -87,10 +93,21 @@ class Bench:
         print(f"[{time.monotonic() - self.begin:6.0f} s] {text}", flush=True)
 
     def timed(self, phase, work, *arguments):
+        """A phase that fails is reported, and the next ones go on."""
         start = time.monotonic()
-        work(*arguments)
+        try:
+            work(*arguments)
+        except (psycopg2.Error, subprocess.CalledProcessError, ValueError, IndexError) as problem:
+            detail = getattr(problem, "stderr", None) or problem
+            self.say(f"{phase} failed: {detail}")
+            self.results["failures"].append({"phase": phase, "error": str(detail).strip().splitlines()[0]})
+            traceback.print_exc()
+            self.connection = self.server.connect(wait=60) if self.server.process else self.server.start()
         spent = self.results["phase_seconds"]
         spent[phase] = round(spent.get(phase, 0) + time.monotonic() - start, 1)
+        self.results["minutes"] = round((time.monotonic() - self.begin) / 60, 1)
+        with open(os.path.join(self.output, "bench.json"), "w") as file:
+            json.dump(self.results, file, indent=1)
 
     def run(self):
         chosen = [name for name in self.parameters.sets.split(",") if name]
@@ -174,32 +191,36 @@ class Bench:
         if "insert" in self.parameters.skip:
             return
         writes.prepare(self.connection, data)
-        seconds = max(1, round(self.parameters.seconds))
+        seconds = max(1, round(2 * self.parameters.seconds))
         for repetition in range(self.parameters.repeat):
             for synchronous in (False, True):
-                for clients in (1, 2, 8):
+                for clients in (1,) if synchronous and self.parameters.quick else (1, 2, 8):
                     self.say(f"{data.label}: inserts, {clients} clients, synchronous_commit {'on' if synchronous else 'off'}")
                     for kind in ("none",) + tables.KINDS:
                         self.results["inserts"].append(
-                            writes.inserts(self.server, self.connection, data, kind, clients, synchronous, 2 * seconds))
+                            writes.inserts(self.server, self.connection, data, kind, clients, synchronous, seconds))
                         writes.remove_inserted(self.connection, data, kind)
         for kind in ("none",) + tables.KINDS:
             self.results["wal"][kind] = writes.wal_without_page_images(self.server, self.connection, data, kind, seconds)
             writes.remove_inserted(self.connection, data, kind)
         for repetition in range(self.parameters.repeat):
             for kind in tables.KINDS:
-                found = searches.latency_while_inserting(self.server, data, kind, self.ef_at(data, kind, 0.95),
-                                                         writes.insert_script(data, kind), 2 * seconds)
+                ef = self.ef_at(data, kind, 0.95)
+                found = searches.latency_while_inserting(self.server, data, kind, ef,
+                                                         writes.insert_script(data, kind), seconds)
                 writes.remove_inserted(self.connection, data, kind)
                 self.results["while_inserting"].append(
-                    {"set": data.name, "kind": kind, "ef": self.ef_at(data, kind, 0.95), "alone_ms": percentiles(found["alone"]),
+                    {"set": data.name, "kind": kind, "ef": ef, "alone_ms": percentiles(found["alone"]),
                      "inserting_ms": percentiles(found["inserting"]), "inserts_per_second": found["inserts_per_second"]})
 
     def ef_at(self, data, kind, goal):
-        """The smallest measured ef_search with that recall@10."""
-        points = [p for p in self.results["points"] if p["set"] == data.name and p["kind"] == kind and p["k"] == 10
-                  and p["storage"] == "plain"]
-        return min((p["ef"] for p in points if p["recall"] >= goal), default=max(p["ef"] for p in points))
+        """The ef_search of that recall@10, interpolated between measured ones."""
+        points = sorted((p["ef"], p["recall"]) for p in self.results["points"] if p["set"] == data.name and p["kind"] == kind
+                        and p["k"] == 10 and p["storage"] == "plain")
+        for (low, below), (high, above) in zip(points, points[1:]):
+            if below < goal <= above:
+                return round(low + (high - low) * (goal - below) / (above - below))
+        return points[0][0] if points[0][1] >= goal else points[-1][0]
 
     def vacuum(self, data):
         if "vacuum" in self.parameters.skip:
@@ -226,11 +247,8 @@ def main():
     output = os.path.join(parameters.work, "results")
     shutil.rmtree(output, ignore_errors=True)
     os.makedirs(output)
-    bench = Bench(parameters)
+    bench = Bench(parameters, output)
     bench.run()
-    bench.results["minutes"] = round((time.monotonic() - bench.begin) / 60, 1)
-    with open(os.path.join(output, "bench.json"), "w") as file:
-        json.dump(bench.results, file, indent=1)
     report.write(bench.results, output)
 
 

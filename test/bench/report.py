@@ -116,7 +116,13 @@ def add_builds(table, results, name, info):
                   results["raw"][name]["build"]["seconds"], seconds)
     table.add("peak memory of CREATE INDEX (private and dynamic shared)", middle(builds["ours"], "total_bytes"),
               middle(builds["theirs"], "total_bytes"), megabytes)
-    sizes = {kind: select(results["sizes"], set=name, kind=kind)[0] for kind in ("ours", "theirs")}
+    if builds["ours"]:
+        peak, limit = max(run["anonymous_bytes"] for run in builds["ours"]), (1024 + 64) * 2**20
+        table.rows.append(["peak private memory of our CREATE INDEX, against maintenance_work_mem", megabytes(peak), "1,024 MB",
+                           "–", "≤ + 64 MB", "met" if peak <= limit else "**missed**"])
+    sizes = {kind: next(iter(select(results["sizes"], set=name, kind=kind)), None) for kind in ("ours", "theirs")}
+    if not all(sizes.values()):
+        return
     high = info["dims"] >= HIGH_DIMS
     table.add("index bytes (log and files)", sizes["ours"]["total"], sizes["theirs"]["total"], megabytes,
               at_most=1.05 if high else None)
@@ -171,7 +177,7 @@ def add_starts(table, results, name):
         cache = "page cache dropped" if cold else "warm page cache"
         for field, text in (("first_ms", "first"), ("thousandth_ms", "1,000th")):
             times = {kind: middle(runs[kind], field) for kind in runs}
-            if field == "first_ms" and not cold:
+            if field == "first_ms":
                 table.add_limit(f"start to {text} query, {cache}, against an empty server", times["ours"], times["empty"],
                                 times["ours"] - times["empty"], 50, milliseconds, " ms")
             else:
@@ -205,9 +211,12 @@ def write(results, output):
             f"Both indexes: m = {results['m']}, ef_construction = {results['ef_construction']}"
             + (f"; ours also: {results['our_with']}" if results["our_with"] else "")
             + ". Settings: " + ", ".join(f"{name} = {value}" for name, value in results["settings"].items()) + ".",
-            f"Medians of {results['repeat']} repetition(s), of CREATE INDEX {results['build_repeat']}; both take turns in each. "
+            f"Medians of {results['repeat']} repetition(s), of CREATE INDEX {results['build_repeat']}; both take turns in each. Values "
+            "of ef_search away from the wanted recalls are timed once. "
             f"The whole run took {results['minutes']} minutes. Rates at a recall are interpolated between measured values of "
             "ef_search. A target is a ratio of vecckpt's figure to the other one in the same run."]
+    for failure in results["failures"]:
+        text.append(f"**The phase {failure['phase']} failed: {failure['error']}**")
     for name, info in results["sets"].items():
         table = Table()
         add_searches(table, results, name, info)

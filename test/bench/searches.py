@@ -6,8 +6,8 @@ import subprocess
 import threading
 import time
 
-from server import query, value
-from tables import KINDS, query_column, session, table, wait_for_builder
+from server import query
+from tables import KINDS, query_column, session, table
 
 EF_STEPS = (10, 20, 40, 60, 80, 120, 160, 240, 400)
 EF_EXTRA = (600, 800, 1000)  # pgvector allows no more than 1,000
@@ -91,8 +91,8 @@ def curve(server, data, kind, storage, k, parameters):
 
 
 def search(server, data, storage, k, parameters, say):
-    """Measures every point inside the server with one client, those around the goals in all other ways; ours and theirs take
-    turns. Adds to each point lists of queries a second: inside_1, inside_cores, client_1, client_cores."""
+    """Measures every point inside the server with one client once, those around the goals in all ways and repetitions; ours and
+    theirs take turns. Adds to each point lists of queries a second: inside_1, inside_cores, client_1, client_cores."""
     points = {kind: curve(server, data, kind, storage, k, parameters) for kind in KINDS}
     cores = os.cpu_count()
     close = {kind: around_goals(points[kind]) for kind in KINDS}
@@ -100,11 +100,12 @@ def search(server, data, storage, k, parameters, say):
         say(f"{data.label}, {storage} storage, LIMIT {k}: repetition {repetition + 1}")
         for i in range(max(len(points[kind]) for kind in KINDS)):
             for kind in KINDS:
-                if i < len(points[kind]):
-                    if storage == "plain" or points[kind][i] in close[kind]:
-                        p = points[kind][i]
-                        p.setdefault("inside_1", []).append(
-                            measure_inside(server, data, kind, storage, p, 1, parameters.seconds))
+                if i >= len(points[kind]):
+                    continue
+                p = points[kind][i]
+                if p in close[kind] or (storage == "plain" and repetition == 0):
+                    p.setdefault("inside_1", []).append(
+                        measure_inside(server, data, kind, storage, p, 1, parameters.seconds))
         for i in range(max(len(close[kind]) for kind in KINDS)):
             for clients, name in ((1, "1"), (cores, "cores")):
                 for kind in KINDS:

@@ -76,6 +76,18 @@ TEST(PolicyTest, RebuildsTheDead) {
   EXPECT_FALSE(jobs[0].keep_base_graph);
 }
 
+TEST(PolicyTest, RebuildsWhereNodesHaveNoEntries) {
+  PolicyInput input;
+  input.segments = {Graph(1, 0, 20000)};
+  input.segments[0].entries = 15000;
+  EXPECT_TRUE(PlanJobs(input).empty());
+  input.segments[0].dead = 1;
+  std::vector<PlannedJob> jobs = PlanJobs(input);
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].segments, Ids{1});
+  EXPECT_FALSE(jobs[0].keep_base_graph);
+}
+
 TEST(PolicyTest, AbsorbsAnEighth) {
   PolicyInput input;
   input.segments = {Graph(1, 0, 80000), Graph(2, 80000, 9000), Flat(3, 89000, 999)};
