@@ -44,6 +44,9 @@ class QueryScorer {
   virtual float Distance(const std::byte* code) const = 0;
   // `count` consecutive codes.
   virtual void Distances(const std::byte* codes, size_t count, float* out) const = 0;
+  // The codes number nodes[0], nodes[1], ... of those that begin at `codes`, fetched ahead of their turn.
+  // REQUIRES: `out` has room for all.
+  virtual void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const = 0;
   // A number that the exact search distance of the code's vector, on its own scale, is never below.
   // `distance` is what Distance gave for the code.
   virtual double LowerBound(float distance, const std::byte* code) const = 0;

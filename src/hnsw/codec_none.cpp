@@ -17,6 +17,7 @@
 
 #include "hnsw/codec_scale.hpp"
 #include "hnsw/exact.hpp"
+#include "hnsw/gather.hpp"
 #include "hnsw/kernels.hpp"
 
 namespace vecckpt {
@@ -106,6 +107,11 @@ class FloatScorer final : public QueryScorer {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * query_.size() * sizeof(float));
   }
 
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, query_.size() * sizeof(float), nodes, out,
+           [this](const std::byte* code) { return FloatScorer::Distance(code); });
+  }
+
   double LowerBound(float distance, const std::byte* code) const override {
     if (!std::isfinite(distance)) return -std::numeric_limits<double>::infinity();
     switch (metric_) {
@@ -191,6 +197,10 @@ class WideScorer final : public QueryScorer {
 
   void Distances(const std::byte* codes, size_t count, float* out) const override {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * stride_);
+  }
+
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, stride_, nodes, out, [this](const std::byte* code) { return WideScorer::Distance(code); });
   }
 
   double LowerBound(float distance, const std::byte*) const override {

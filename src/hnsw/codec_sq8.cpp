@@ -19,6 +19,7 @@
 
 #include "hnsw/codec_scale.hpp"
 #include "hnsw/exact.hpp"
+#include "hnsw/gather.hpp"
 
 namespace vecckpt {
 
@@ -140,6 +141,11 @@ class EuclideanScorer final : public Sq8Scorer {
     for (size_t i = 0; i < count; ++i) out[i] = EuclideanScorer::Distance(codes + i * stride_);
   }
 
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, stride_, nodes, out,
+           [this](const std::byte* code) { return EuclideanScorer::Distance(code); });
+  }
+
   double LowerBound(float distance, const std::byte* code) const override {
     const Sq8Trailer& trailer = TrailerOf(code);
     const double estimate = distance * back_;
@@ -176,6 +182,11 @@ class ProductScorer final : public Sq8Scorer {
 
   void Distances(const std::byte* codes, size_t count, float* out) const override {
     for (size_t i = 0; i < count; ++i) out[i] = ProductScorer::Distance(codes + i * stride_);
+  }
+
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, stride_, nodes, out,
+           [this](const std::byte* code) { return ProductScorer::Distance(code); });
   }
 
   double LowerBound(float distance, const std::byte* code) const override {

@@ -3,7 +3,8 @@
 //   search_bench BASE QUERY TRUTH METRIC [rows [folder]]
 // BASE and QUERY are *.u8bin, *.f16bin or *.fbin, TRUTH *.ibin (uint32 count, uint32 width, values; for TRUTH
 // row numbers), METRIC l2 or cosine. Segments go to `folder` (default: .). VECCKPT_BENCH_THREADS: building
-// threads, default 2; VECCKPT_BENCH_ROUNDS: the fastest of so many rounds counts, default 3.
+// threads, default 2; VECCKPT_BENCH_ROUNDS: the fastest of so many rounds counts, default 3;
+// VECCKPT_BENCH_KIND: none or sq8 alone.
 
 #include <unistd.h>
 
@@ -211,7 +212,10 @@ void Print(const char* kind, uint32_t ef, const Bench& bench, const Figures& fig
 }
 
 void Run(const Bench& bench) {
-  const std::pair<const char*, CodeKind> kinds[] = {{"none", CodeKind::kNone}, {"sq8", CodeKind::kSq8}};
+  std::vector<std::pair<const char*, CodeKind>> kinds = {{"none", CodeKind::kNone}, {"sq8", CodeKind::kSq8}};
+  if (const char* only = std::getenv("VECCKPT_BENCH_KIND")) {
+    std::erase_if(kinds, [&](const auto& kind) { return std::strcmp(kind.first, only) != 0; });
+  }
   std::vector<std::shared_ptr<const Segment>> segments;
   for (const auto& [name, kind] : kinds) {
     Clock::time_point begin = Clock::now();
@@ -226,14 +230,14 @@ void Run(const Bench& bench) {
   }
   for (const uint32_t ef : {20, 40, 60, 80, 100, 150, 200}) {
     // Kinds take turns, so that what else runs on the machine hits both.
-    Figures best[std::size(kinds)];
+    std::vector<Figures> best(kinds.size());
     for (int round = 0; round < bench.rounds; ++round) {
-      for (size_t k = 0; k < std::size(kinds); ++k) {
+      for (size_t k = 0; k < kinds.size(); ++k) {
         const Figures figures = SearchAll(bench, segments[k], ef);
         if (round == 0 || figures.seconds < best[k].seconds) best[k] = figures;
       }
     }
-    for (size_t k = 0; k < std::size(kinds); ++k) Print(kinds[k].first, ef, bench, best[k]);
+    for (size_t k = 0; k < kinds.size(); ++k) Print(kinds[k].first, ef, bench, best[k]);
   }
 }
 
