@@ -20,7 +20,9 @@
 #include <thread>
 
 // hnswlib's own SIMD code is not used; without this its prefetches read past its lists.
+#ifndef NO_MANUAL_VECTORIZATION
 #define NO_MANUAL_VECTORIZATION
+#endif
 #include <hnswlib/hnswlib.h>
 
 #include "base/checksum.hpp"
