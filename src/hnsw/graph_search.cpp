@@ -3,7 +3,7 @@
 // when to stop. That is why resuming visits what a fresh search would.
 //
 // A node that is seen when `width` nearer ones are known cannot be expanded at this width: it waits unsorted,
-// as do the nodes that fall out of the `width` nearest. Widening sorts them in.
+// as do the nodes that fall out of the `width` nearest. Widening sorts them in, each once.
 
 #include "hnsw/graph_search.hpp"
 
@@ -56,9 +56,14 @@ class Heap {
     return top;
   }
 
-  // Adds many: no other call until Heapify.
-  void Append(const SeenNode& node) { nodes_.push_back(node); }
-  void Heapify() { std::make_heap(nodes_.begin(), nodes_.end(), After); }
+  void PushAll(const std::vector<SeenNode>& nodes) {
+    if (nodes.size() < nodes_.size() / 4) {
+      for (const SeenNode& node : nodes) Push(node);
+    } else {
+      nodes_.insert(nodes_.end(), nodes.begin(), nodes.end());
+      std::make_heap(nodes_.begin(), nodes_.end(), After);
+    }
+  }
 
  private:
   static bool After(const SeenNode& a, const SeenNode& b) { return Before(b, a); }
@@ -139,8 +144,9 @@ struct GraphStream::State {
   NodeSet seen;
   Heap<Nearer> frontier;         // seen, not expanded, but for those in `far`
   Heap<Farther> best;            // the `width` nearest seen, the farthest of them on top
-  std::vector<SeenNode> far;     // seen, not expanded, not among the nearest
-  std::vector<SeenNode> fallen;  // seen and in the frontier once, not among the nearest any more
+  Heap<Nearer> rest;             // the others seen, but for those in `far` and `fallen`
+  std::vector<SeenNode> far;     // seen at this width when `width` nearer ones were known
+  std::vector<SeenNode> fallen;  // out of `best` at this width
   std::vector<uint32_t> list;    // the unseen nodes of the list that is being expanded
   std::vector<float> scores;     // their distances
 
@@ -193,16 +199,12 @@ bool GraphStream::State::Closed() const {
 void GraphStream::State::Widen(size_t new_width) {
   if (new_width == width) return;
   width = new_width;
-  for (const SeenNode& node : far) frontier.Append(node);
-  frontier.Heapify();
-  // The nearest of those not among the nearest so far; none but the last few stay behind.
-  fallen.insert(fallen.end(), far.begin(), far.end());
+  frontier.PushAll(far);
+  rest.PushAll(far);
+  rest.PushAll(fallen);
   far.clear();
-  const size_t taken = std::min(fallen.size(), width - best.size());
-  std::nth_element(fallen.begin(), fallen.begin() + static_cast<ptrdiff_t>(taken), fallen.end(), Nearer);
-  for (size_t i = 0; i < taken; ++i) best.Append(fallen[i]);
-  best.Heapify();
-  fallen.erase(fallen.begin(), fallen.begin() + static_cast<ptrdiff_t>(taken));
+  fallen.clear();
+  while (best.size() < width && !rest.empty()) best.Push(rest.Pop());
 }
 
 Status GraphStream::State::CheckSizes() const {
@@ -328,7 +330,7 @@ uint64_t GraphStream::distance_count() const {
 
 size_t GraphStream::memory_bytes() const {
   return sizeof(State) + state_->seen.memory_bytes() + state_->frontier.memory_bytes() +
-         state_->best.memory_bytes() +
+         state_->best.memory_bytes() + state_->rest.memory_bytes() +
          (state_->far.capacity() + state_->fallen.capacity()) * sizeof(SeenNode) +
          state_->list.capacity() * sizeof(uint32_t) + state_->scores.capacity() * sizeof(float);
 }
