@@ -53,6 +53,7 @@ OBJS = \
 	src/pg/log_append.o \
 	src/pg/log_bulk.o \
 	src/pg/log_format.o \
+	src/pg/log_free.o \
 	src/pg/log_read.o \
 	src/pg/mappings.o \
 	src/pg/module.o \
@@ -64,6 +65,7 @@ OBJS = \
 	src/pg/sql_views.o \
 	src/pg/sweep.o \
 	src/pg/utility_hook.o \
+	src/pg/validation.o \
 	src/pg/vector_input.o \
 	src/pg/wall.o
 
@@ -74,6 +76,7 @@ ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))
 ISOLATION_OPTS = --inputdir=test --load-extension=vecckpt
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS += -I test/t/lib
 
 # C++ throughout; the server's headers count as system headers, so that -Werror judges only our own code.
 # PostgreSQL 15 leaves PGDLLEXPORT empty, which would hide the entry points from the server.

@@ -146,3 +146,6 @@ COMMENT ON FUNCTION vec_stat_info() IS
 
 CREATE VIEW vec_stat AS SELECT * FROM vec_stat_info();
 COMMENT ON VIEW vec_stat IS 'counters of the vhnsw indexes of this database since the server started';
+
+-- As the statistics views of the server: for everyone to look at.
+GRANT SELECT ON vec_indexes, vec_segments, vec_stat TO PUBLIC;

@@ -119,7 +119,7 @@ tap_file() {
   as_server timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
     TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" VECCKPT_DATA="$VECCKPT_DATA" \
     VECCKPT_TEST_DATA="$SERVER_DIR/test/data" top_builddir="$dir" \
-    prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/perl" "$SERVER_DIR/$file" >"$log" 2>&1 || status=$?
+    prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/t/lib" "$SERVER_DIR/$file" >"$log" 2>&1 || status=$?
   good=$(grep -E '^ok ' "$log" | grep -vciE '# skip' || true)
   bad=$(grep -E '^not ok ' "$log" | grep -vciE '# todo' || true)
   ((status == 0 || bad > 0)) || bad=1

@@ -1,13 +1,10 @@
-// See graph_builder.hpp. The only file that includes hnswlib; it uses hnswlib's public members to copy a
-// graph in and to read it out, and compiles with versions 0.6.2 to 0.8.0.
+// See graph_builder.hpp. The only file that includes hnswlib, by own_search.hpp; it uses hnswlib's public
+// members to copy a graph in and to read it out, and compiles with versions 0.6.2 to 0.8.0.
 //
 // hnswlib numbers nodes in the order in which its addPoint calls arrive (its *slots* here), which with
 // several threads is not the order of ids: State keeps both directions. A node's id is its data and label.
 
 #include "hnsw/graph_builder.hpp"
-
-#include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,21 +14,14 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <thread>
-
-// hnswlib's own SIMD code is not used; without this its prefetches read past its lists.
-#ifndef NO_MANUAL_VECTORIZATION
-#define NO_MANUAL_VECTORIZATION
-#endif
-#include <hnswlib/hnswlib.h>
 
 #include "base/checksum.hpp"
+#include "hnsw/build_threads.hpp"
+#include "hnsw/own_search.hpp"
 
 namespace vecckpt {
 
 namespace {
-
-using Hnsw = hnswlib::HierarchicalNSW<float>;
 
 constexpr uint32_t kMinM = 2;
 constexpr uint32_t kMaxM = 1000;
@@ -41,16 +31,13 @@ constexpr uint32_t kMaxNodes = 0x7FFFFFFF;
 constexpr int kMaxLevel = 31;
 // How many nodes a loop over all of them handles before it looks at the cancel flag.
 constexpr uint32_t kCancelInterval = 4096;
-
-struct CodeTable {
-  const Codec* codec;
-  const std::byte* codes;
-  size_t stride;
-
-  float Distance(uint32_t a, uint32_t b) const {
-    return codec->CodeDistance(codes + a * stride, codes + b * stride);
-  }
-};
+// How wide the rounds of MakeFindable search: merged_search.hpp's least ef_s, and, for nodes that have no
+// place in a graph of long searches and short lists, the default ef_search.
+constexpr size_t kOwnSearchWidths[] = {10, 10, 10, 40, 40, 40};
+// When more than one node in so many is linked in, an absorb too searches for all again.
+constexpr uint32_t kFewLinkedShare = 64;
+// No more than one node in so many becomes an orphan although it can be reached: orphans cost every search.
+constexpr uint32_t kMaxIsolatedShare = 1000;
 
 // hnswlib's data of a node is the node's id; the distance of two ids is that of their codes.
 class IdSpace final : public hnswlib::SpaceInterface<float> {
@@ -76,22 +63,6 @@ int LevelOf(uint64_t seed, uint32_t m) {
   const double u = (static_cast<double>(Checksum(AsBytes(seed)) >> 11) + 0.5) * 0x1p-53;
   return std::min(static_cast<int>(-std::log(u) / std::log(m)), kMaxLevel);
 }
-
-// Blocks all signals in the calling thread, and so in the threads it starts, until destroyed.
-class SignalBlock {
- public:
-  SignalBlock() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalBlock() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalBlock(const SignalBlock&) = delete;
-  SignalBlock& operator=(const SignalBlock&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 // What the exception that is being handled means. REQUIRES: called inside a catch block.
 Status StatusOfException() {
@@ -135,15 +106,10 @@ struct GraphBuilder::State {
   uint32_t repaired = 0;
 
   bool CancelSeen() const { return options.cancel != nullptr && options.cancel->load(); }
-  uint32_t NodeAt(uint32_t slot) const {
-    uint32_t node;
-    std::memcpy(&node, hnsw->getDataByInternalId(slot), sizeof(node));
-    return node;
-  }
-  std::span<uint32_t> Links(uint32_t slot, int level) const {
-    unsigned* list = hnsw->get_linklist_at_level(slot, level);
-    return {list + 1, hnsw->getListCount(list)};
-  }
+  uint32_t NodeAt(uint32_t slot) const { return vecckpt::NodeAt(*hnsw, slot); }
+  std::span<uint32_t> Links(uint32_t slot, int level) const { return LinksOf(*hnsw, slot, level); }
+  bool HasFreeLink(uint32_t slot) const { return Links(slot, 0).size() < hnsw->maxM0_; }
+  void AddLink(uint32_t from, uint32_t to);
 
   Status CheckInput() const;
   Status BaseLevels(std::vector<int>* levels) const;
@@ -161,6 +127,13 @@ struct GraphBuilder::State {
   uint32_t NearestWithFreeLink(uint32_t slot, std::span<const uint32_t> among, uint32_t best) const;
   bool LinkIn(uint32_t slot);
   Status Repair();
+
+  // MakeFindable, on slots.
+  std::vector<bool> isolated;  // orphans without any link to them, by choice
+  Status SearchAll(const std::vector<bool>& marks, size_t width, std::vector<uint32_t>* lost) const;
+  Status LinkInLost(const std::vector<uint32_t>& lost, size_t width, std::vector<bool>* touched);
+  Status Isolate(std::span<const uint32_t> lost);
+  Status MakeFindable();
 };
 
 Status GraphBuilder::State::CheckInput() const {
@@ -276,45 +249,13 @@ void GraphBuilder::State::Insert(uint32_t node) {
   if (options.inserted != nullptr) options.inserted->fetch_add(1);
 }
 
-// Threads take the next node from a counter, until all are taken, one fails, or the cancel flag is seen.
 Status GraphBuilder::State::InsertAll() {
-  std::atomic<uint32_t> next{base.node_count};
-  if (base.node_count == 0) {
-    Insert(0);  // alone: the others need an entry point
-    next = 1;
-  }
-  std::atomic<bool> stop{false};
-  std::mutex failure_mutex;
-  std::exception_ptr failure;
-  const auto work = [&] {
-    try {
-      while (!stop.load() && !CancelSeen()) {
-        // Threads stop after one failed take each, so that the counter cannot wrap around.
-        const uint32_t node = next.fetch_add(1);
-        if (node >= node_count) return;
-        Insert(node);
-      }
-    } catch (...) {
-      stop.store(true);
-      const std::lock_guard<std::mutex> lock(failure_mutex);
-      if (failure == nullptr) failure = std::current_exception();
-    }
-  };
-  std::vector<std::thread> threads;
-  threads.reserve(std::max(options.threads, 1u));
-  {
-    const SignalBlock no_signals;
-    try {
-      while (threads.size() < threads.capacity()) threads.emplace_back(work);
-    } catch (const std::exception&) {
-      // Fewer threads do the same work, and those that run must be joined.
-    }
-  }
-  const bool started = !threads.empty();
-  for (std::thread& thread : threads) thread.join();
-  if (!started) return Status::OutOfMemory("could not start a thread to build a graph");
-  if (failure != nullptr) std::rethrow_exception(failure);
-  return next.load() < node_count || CancelSeen() ? Status::Cancelled() : Status::Ok();
+  uint32_t first = base.node_count;
+  if (first == 0) Insert(first++);  // alone: the others need an entry point
+  WorkRange nodes(first, node_count, options.cancel);
+  return RunInThreads(options.threads, &nodes, [&] {
+    for (uint32_t node; nodes.Take(&node);) Insert(node);
+  });
 }
 
 void GraphBuilder::State::Reach(uint32_t slot) {
@@ -334,6 +275,14 @@ Status GraphBuilder::State::Close() {
   return Status::Ok();
 }
 
+// REQUIRES: HasFreeLink(from).
+void GraphBuilder::State::AddLink(uint32_t from, uint32_t to) {
+  unsigned* list = hnsw->get_linklist0(from);
+  const unsigned short count = hnsw->getListCount(list);
+  list[1 + count] = to;
+  hnsw->setListCount(list, count + 1);
+}
+
 // The nearest to `slot` of `best` (kNoNode: none) and of those reached slots of `among` that have a free
 // link.
 uint32_t GraphBuilder::State::NearestWithFreeLink(uint32_t slot, std::span<const uint32_t> among,
@@ -341,7 +290,7 @@ uint32_t GraphBuilder::State::NearestWithFreeLink(uint32_t slot, std::span<const
   const uint32_t node = NodeAt(slot);
   float best_distance = best == kNoNode ? 0 : table.Distance(node, NodeAt(best));
   for (const uint32_t candidate : among) {
-    if (!reached[candidate] || Links(candidate, 0).size() >= hnsw->maxM0_) continue;
+    if (!reached[candidate] || !HasFreeLink(candidate)) continue;
     const float distance = table.Distance(node, NodeAt(candidate));
     if (best == kNoNode || distance < best_distance) {
       best = candidate;
@@ -359,10 +308,7 @@ bool GraphBuilder::State::LinkIn(uint32_t slot) {
     for (const uint32_t link : links) from = NearestWithFreeLink(slot, Links(link, 0), from);
   }
   if (from == kNoNode) return false;
-  unsigned* list = hnsw->get_linklist0(from);
-  const unsigned short count = hnsw->getListCount(list);
-  list[1 + count] = slot;
-  hnsw->setListCount(list, count + 1);
+  AddLink(from, slot);
   return true;
 }
 
@@ -373,16 +319,21 @@ Status GraphBuilder::State::Repair() {
   reached.assign(node_count, false);
   Reach(hnsw->enterpoint_node_);
   VECCKPT_RETURN_IF_ERROR(Close());
-  std::vector<uint32_t> unreached;
+  orphans.clear();
+  std::vector<uint32_t> waiting;
   for (uint32_t slot = 0; slot < node_count; ++slot) {
-    if (!reached[slot]) unreached.push_back(slot);
+    if (isolated[slot]) {
+      orphans.push_back(NodeAt(slot));
+    } else if (!reached[slot]) {
+      waiting.push_back(slot);
+    }
   }
-  for (bool gained = true; gained && !unreached.empty();) {
+  for (bool gained = true; gained && !waiting.empty();) {
     gained = false;
     std::vector<uint32_t> left;
-    for (size_t i = 0; i < unreached.size(); ++i) {
+    for (size_t i = 0; i < waiting.size(); ++i) {
       if (i % kCancelInterval == 0 && CancelSeen()) return Status::Cancelled();
-      const uint32_t slot = unreached[i];
+      const uint32_t slot = waiting[i];
       if (reached[slot]) continue;
       if (!LinkIn(slot)) {
         left.push_back(slot);
@@ -393,15 +344,100 @@ Status GraphBuilder::State::Repair() {
       Reach(slot);
       VECCKPT_RETURN_IF_ERROR(Close());
     }
-    unreached.swap(left);
+    waiting.swap(left);
   }
-  for (const uint32_t slot : unreached) {
+  for (const uint32_t slot : waiting) {
     if (!reached[slot]) orphans.push_back(NodeAt(slot));
   }
   std::sort(orphans.begin(), orphans.end());
   reached.clear();
   pending = {};
   return Status::Ok();
+}
+
+// Threads search for the marked slots; `lost` gets those that are not found, ascending, so that the threads
+// make no difference.
+Status GraphBuilder::State::SearchAll(const std::vector<bool>& marks, size_t width,
+                                      std::vector<uint32_t>* lost) const {
+  lost->clear();
+  std::mutex mutex;
+  WorkRange slots(0, node_count, options.cancel);
+  VECCKPT_RETURN_IF_ERROR(RunInThreads(options.threads, &slots, [&] {
+    OwnSearch search(hnsw.get(), table, width);
+    std::vector<uint32_t> not_found;
+    for (uint32_t slot; slots.Take(&slot);) {
+      if (marks[slot] && !search.Finds(slot)) not_found.push_back(slot);
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    lost->insert(lost->end(), not_found.begin(), not_found.end());
+  }));
+  std::sort(lost->begin(), lost->end());
+  return Status::Ok();
+}
+
+// Links each lost slot from the nearest of those its search followed that has a free link: the same search
+// will follow that list again. `touched` gets the slots that another search may have to find another way
+// now: the neighbours of what was linked, whose searches may close earlier, and what could not be linked.
+Status GraphBuilder::State::LinkInLost(const std::vector<uint32_t>& lost, size_t width,
+                                       std::vector<bool>* touched) {
+  OwnSearch search(hnsw.get(), table, width);
+  for (const uint32_t slot : lost) {
+    if (CancelSeen()) return Status::Cancelled();
+    (*touched)[slot] = true;
+    if (search.Finds(slot)) continue;  // thanks to a link made for another
+    const std::vector<uint32_t>& followed = search.Followed();
+    const auto from = std::find_if(followed.begin(), followed.end(),
+                                   [&](uint32_t candidate) { return HasFreeLink(candidate); });
+    if (from == followed.end()) continue;
+    AddLink(*from, slot);
+    ++repaired;
+    for (const uint32_t link : Links(*from, 0)) (*touched)[link] = true;
+    for (const uint32_t link : Links(slot, 0)) (*touched)[link] = true;
+  }
+  return Status::Ok();
+}
+
+// Takes away all links to lost slots, so that later builds on this graph find them unreached again.
+Status GraphBuilder::State::Isolate(std::span<const uint32_t> lost) {
+  for (const uint32_t slot : lost) isolated[slot] = true;
+  for (uint32_t slot = 0; slot < node_count; ++slot) {
+    if (slot % kCancelInterval == 0 && CancelSeen()) return Status::Cancelled();
+    for (int level = 0; level <= hnsw->element_levels_[slot]; ++level) {
+      const std::span<uint32_t> links = Links(slot, level);
+      const auto end =
+          std::remove_if(links.begin(), links.end(), [&](uint32_t link) { return isolated[link]; });
+      const auto count = static_cast<unsigned short>(end - links.begin());
+      if (count < links.size()) hnsw->setListCount(hnsw->get_linklist_at_level(slot, level), count);
+    }
+  }
+  return Status::Ok();
+}
+
+// Makes every node findable: a search for its own code, as narrow as searches get, sees it. Reachable is not
+// enough, because hnswlib prunes links until some nodes are linked to only from where a search for them does
+// not come by.
+//
+// After an absorb the base's nodes are searched for too. An absorb of an eighth changes the lists of six
+// nodes in seven, and among the others some get lost as well: new nodes near them make searches close
+// earlier. Links made here can do the same, so all are searched for again; in an absorb, only what was
+// touched, as the next absorb finds the few that this misses. What is still lost in the end becomes an
+// orphan.
+Status GraphBuilder::State::MakeFindable() {
+  std::vector<bool> marks(node_count, true);
+  std::vector<uint32_t> lost;
+  for (const size_t width : kOwnSearchWidths) {
+    VECCKPT_RETURN_IF_ERROR(SearchAll(marks, width, &lost));
+    if (lost.empty()) break;
+    marks.assign(node_count, base.node_count == 0 || lost.size() > node_count / kFewLinkedShare);
+    VECCKPT_RETURN_IF_ERROR(LinkInLost(lost, width, &marks));
+  }
+  if (!lost.empty()) VECCKPT_RETURN_IF_ERROR(SearchAll(marks, std::end(kOwnSearchWidths)[-1], &lost));
+  if (lost.empty() && orphans.empty()) return Status::Ok();
+  VECCKPT_RETURN_IF_ERROR(
+      Isolate(std::span(lost).first(std::min<size_t>(lost.size(), node_count / kMaxIsolatedShare))));
+  // What Repair had to give up may have been linked in, and what was reached from a slot that is isolated now
+  // may not be reached any more.
+  return Repair();
 }
 
 GraphBuilder::GraphBuilder(const Codec& codec, Bytes codes, uint32_t node_count,
@@ -423,7 +459,10 @@ Status GraphBuilder::Build() {
     state.hnsw->mult_ = 0;
     if (state.base.node_count > 0) VECCKPT_RETURN_IF_ERROR(state.CopyBase());
     VECCKPT_RETURN_IF_ERROR(state.InsertAll());
+    state.isolated.assign(state.node_count, false);
     VECCKPT_RETURN_IF_ERROR(state.Repair());
+    // Under inner product a node's own code need not be near it.
+    if (state.table.codec->metric() != Metric::kInnerProduct) VECCKPT_RETURN_IF_ERROR(state.MakeFindable());
     state.slot_of.resize(state.node_count);
     for (uint32_t slot = 0; slot < state.node_count; ++slot) state.slot_of[state.NodeAt(slot)] = slot;
   } catch (...) {

@@ -2,7 +2,8 @@
 //
 // Phases: (1) a base graph, if any, is copied in as nodes 0..base_nodes-1; (2) the remaining nodes are
 // inserted with addPoint by `threads` threads; (3) Repair makes nodes reachable over level 0 from the entry
-// point; (4) the result is read out. hnswlib's data of a node is its 4-byte id; the distance call reads the
+// point; (4) MakeFindable, except under inner product, lets each be seen by a narrow search for its own code;
+// (5) the result is read out. hnswlib's data of a node is its 4-byte id; the distance call reads the
 // codes from the caller's bytes, which are normally a mapping of the output file.
 //
 // Every node's level comes from a hash of its seed (its first position), never from a random generator, so
@@ -40,7 +41,7 @@ class GraphBuilder {
                const GraphView* base, const GraphBuildOptions& options);
   ~GraphBuilder();
 
-  // Phases 1 to 3. kCancelled when the cancel flag was seen, kOutOfMemory, kCorruption for a bad base graph.
+  // Phases 1 to 4. kCancelled when the cancel flag was seen, kOutOfMemory, kCorruption for a bad base graph.
   Status Build();
 
   // REQUIRES for all below: Build returned ok.
@@ -55,9 +56,10 @@ class GraphBuilder {
     std::vector<uint32_t> links;
   };
   Upper UpperLevels() const;
-  // Nodes that no path reaches even after repair, ascending.
+  // Nodes that no path reaches, ascending: those that could not be repaired, and a few (one in 1,000 at most)
+  // that no search for their own code would see.
   const std::vector<uint32_t>& orphans() const;
-  // How many nodes Repair linked in.
+  // How many links Repair and MakeFindable added.
   uint32_t repaired() const;
 
   // Anonymous memory in bytes that building a graph of this many nodes takes, an upper estimate.

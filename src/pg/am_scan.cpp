@@ -10,7 +10,7 @@
 
 #include "pg/access_method.hpp"
 #include "pg/entry_reader.hpp"
-#include "pg/mappings.hpp"
+#include "pg/validation.hpp"
 #include "pg/options.hpp"
 #include "pg/vector_input.hpp"
 
@@ -19,6 +19,7 @@
 
 #include "hnsw/exact.hpp"
 #include "index/merged_search.hpp"
+#include "index/policy.hpp"
 
 namespace vecckpt {
 namespace {
@@ -89,8 +90,8 @@ void TakeMapping(IndexScanDesc scan, ScanState* state) {
   MapValidated(scan->indexRelation, &state->reader, &state->objects->mapping);
 }
 
-void StartObjects(ScanState* state) {
-  ThrowIfFailed(Guard([state] {
+Failure StartObjects(ScanState* state) {
+  return Guard([state] {
     SearchOptions options;
     options.metric = state->support->metric;
     options.dims = state->query.dims;
@@ -103,7 +104,7 @@ void StartObjects(ScanState* state) {
       for (const auto& segment : state->objects->mapping->segments)
         VECCKPT_RETURN_IF_ERROR(state->objects->search->AddSegment(segment));
     return Status::Ok();
-  }));
+  });
 }
 
 // Scores the entries of positions [begin, end) exactly.
@@ -145,6 +146,17 @@ void ScanTail(ScanState* state) {
   }
 }
 
+// A long tail that nobody has told the builder of (on a standby, say).
+void TellBuilder(IndexScanDesc scan, ScanState* state) {
+  if (shared == nullptr || state->tail_scanned < kSealEntries) return;
+  IndexKey key = KeyOf(scan->indexRelation);
+  LWLockAcquire(shared->lock, LW_SHARED);
+  IndexEntry* entry = FindEntry(key);
+  bool news = entry != nullptr && pg_atomic_exchange_u32(&entry->has_tail, 1) == 0;
+  LWLockRelease(shared->lock);
+  if (news) WakeBuilder(key.database);
+}
+
 // Takes the query; tells how to answer it.
 Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
   ScanKey orderby = &scan->orderByData[0];
@@ -162,6 +174,8 @@ Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
   }
   return Phase::kSearch;
 }
+
+void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failure);
 
 void StartScan(IndexScanDesc scan, ScanState* state) {
   if (!IsMVCCSnapshot(scan->xs_snapshot))
@@ -183,8 +197,14 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
     } else if (state->phase == Phase::kSearch) {
       CreateObjects(state);
       TakeMapping(scan, state);
-      StartObjects(state);
+      Failure failure = StartObjects(state);
+      if (failure.code == StatusCode::kCorruption && state->objects->search->corrupt_segment() != 0) {
+        MemoryContextSwitchTo(caller);
+        return HandleCorruption(scan, state, failure);
+      }
+      ThrowIfFailed(failure);
       ScanTail(state);
+      TellBuilder(scan, state);
       state->vector = static_cast<float*>(palloc(state->reader.meta->vector_bytes));
       ThrowIfFailed(Guard([state] {
         state->objects->search->Start();

@@ -66,16 +66,19 @@ IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDelete
   if (!OpenLog(&reader, info->index, info->strategy)) return stats;
   ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
   double live = 0;
+  bool freed = false;
   for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
     vacuum_delay_point();
     if (!ReadDirectory(&reader, sequence, copy)) continue;
     live += copy->header.live;
     bool full = copy->header.used == reader.meta->slots_per_extent;
     if (full && copy->header.live == 0 && FreeExtent(info->index, sequence)) {
+      freed = true;
       stats->pages_deleted += reader.meta->pages_per_extent;
       stats->pages_newly_deleted += reader.meta->pages_per_extent;
     }
   }
+  if (freed) AdvanceFirstSequence(info->index);
   stats->num_pages = RelationGetNumberOfBlocks(info->index);
   stats->num_index_tuples = live;
   stats->estimated_count = false;

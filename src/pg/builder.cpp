@@ -28,13 +28,13 @@ namespace {
 constexpr long kNapMilliseconds = 200;
 constexpr int kIdleSeconds = 5;
 constexpr int kCatalogSeconds = 5;
+constexpr int64 kCompareMilliseconds = 50;
 constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
 
 struct BuilderState {
   Builder* builder;  // C++ heap
   int slot;
   Oid database;
-  Oid access_method;
   MemoryContext context;  // reset between visits
   TimestampTz next_catalog;
   TimestampTz idle_since;
@@ -43,7 +43,8 @@ struct BuilderState {
 BuilderState state;  // static: lives across longjmp and into BuilderExit
 
 void BuilderExit(int code, Datum argument) {
-  (void)code, (void)argument;
+  (void)argument;
+  bool failed = code != 0;
   Builder* builder = state.builder;
   state.builder = nullptr;
   Guard([builder] {
@@ -55,14 +56,14 @@ void BuilderExit(int code, Datum argument) {
   int count = ListEntries(state.database, &keys);
   for (int i = 0; i < count; i++) {
     bool unfinished = false;
-    ChangeEntry(keys[i], [&unfinished](IndexFields& f) {
+    ChangeEntry(keys[i], [&](IndexFields& f) {
       if (f.claim == MyProcPid) {
         f.claim = 0;
         f.state[0] = '\0';
         unfinished = true;
       }
-      if (f.seal_request > f.seal_done) {
-        // Nobody works on it any more; whoever waits is told.
+      // After a failure nobody works on it any more, and whoever waits is told; else the next builder does.
+      if (failed && f.seal_request > f.seal_done) {
         f.seal_done = f.request_done = f.seal_request;
         f.outcome = RequestOutcome::kFailed;
         strlcpy(f.last_error, "the builder ended", sizeof(f.last_error));
@@ -88,11 +89,22 @@ struct Visit {
   uint64 end;    // the log's end
 };
 
-void SetState(const IndexKey& key, const char* text) {
-  ChangeEntry(key, [text](IndexFields& f) {
-    f.claim = MyProcPid;
-    strlcpy(f.state, text, sizeof(f.state));
-  });
+// What the views say the builder does with an index; null if it has no job of it.
+const char* Doing(const IndexKey& key) {
+  const char* text = nullptr;
+  for (const auto& [id, job] : state.builder->jobs) {
+    if (job.key != key) continue;
+    if (job.large) return job.kind == JobKind::kGraph ? "building graph" : "merging";
+    text = job.verify ? "verifying" : job.kind == JobKind::kSeal ? "sealing" : "merging";
+  }
+  return text;
+}
+
+// Claims an index while it has jobs, so that it is visited again when they are done.
+void UpdateClaim(IndexFields& f, const char* doing) {
+  if (f.claim != 0 && f.claim != MyProcPid) return;
+  f.claim = doing == nullptr ? 0 : MyProcPid;
+  strlcpy(f.state, doing == nullptr ? "" : doing, sizeof(f.state));
 }
 
 // What a waiting vec_checkpoint is told where this index cannot be worked on.
@@ -111,6 +123,28 @@ void PassRequestOn(const IndexKey& key, uint64 request) {
     if (f.seal_done < request) f.seal_done = request;
   });
   WakeLauncher();
+}
+
+// Lets go of an index that is gone, or lives in another file by now: the sweep removes the entry.
+void LetGo(const IndexKey& key) {
+  ThrowIfFailed(Guard([&] { return DropWork(state.builder, key); }));
+  ChangeEntry(key, [](IndexFields& f) { UpdateClaim(f, nullptr); });
+  AnswerRequest(key, RequestOutcome::kGone);
+}
+
+// Goes on comparing loaded segments with the log, for a short while.
+void CompareSegments(Visit* visit) {
+  Builder* builder = state.builder;
+  IndexWork* work = builder->visited;
+  TimestampTz deadline = GetCurrentTimestamp() + kCompareMilliseconds * 1000;
+  while (!work->to_compare.empty()) {
+    Completeness completeness = CompareWithLog(&visit->reader, &work->to_compare.front(), deadline);
+    if (completeness == Completeness::kUnfinished) break;
+    Notices notices;
+    Failure failure = Guard([&] { return FinishCompare(builder, completeness, &notices); });
+    notices.Emit();
+    ThrowIfFailed(failure);
+  }
 }
 
 // Counts each segment's dead entries again, after a vacuum.
@@ -199,14 +233,13 @@ void StartPlannedJobs(Visit* visit, bool seal_all) {
   for (size_t i = 0; i < builder->plan.size(); i++) {
     const PlannedJob& planned = builder->plan[i];
     if (planned.kind == JobKind::kSeal) {
-      SetState(visit->key, "sealing");
       Seal(visit, planned.range, seal_all);
       continue;
     }
-    SetState(visit->key, planned.kind == JobKind::kMerge ? "merging" : "building graph");
     ReadLiveness(visit, planned);
     ThrowIfFailed(Guard([&] {
-      return StartRewrite(builder, planned, BuildThreads(), uint64{static_cast<uint32>(build_memory)} * 1024);
+      return StartRewrite(builder, planned, visit->reader.max_lsn, BuildThreads(),
+                          uint64{static_cast<uint32>(build_memory)} * 1024);
     }));
   }
 }
@@ -216,7 +249,7 @@ bool CheckRequest(Visit* visit) {
   IndexWork* work = state.builder->visited;
   const IndexFields& fields = visit->fields;
   if (fields.seal_request <= fields.seal_done) return false;
-  if (work->request != fields.seal_request) {
+  if (work->request <= fields.seal_done) {  // a newer one waits until this one is answered
     work->request = fields.seal_request;
     work->request_target = visit->end;
   }
@@ -247,16 +280,21 @@ void WorkOnIndex(Visit* visit) {
   bool vacuumed = false;
   LWLockAcquire(shared->lock, LW_SHARED);
   if (IndexEntry* entry = FindEntry(visit->key)) {
-    pg_atomic_write_u32(&entry->has_tail,
-                        0);  // before the log's end is read, so that no later insert is missed
+    // Before the log's end is read, so that no later insert is missed.
+    pg_atomic_write_u32(&entry->has_tail, 0);
     vacuumed = pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
   }
   LWLockRelease(shared->lock);
   SnapshotEntry(visit->key, &visit->fields);
+  // What was inserted before the flag was cleared, or the request made, is below the end that is read now.
+  RefreshLog(&visit->reader);
   visit->first = meta->first_sequence * meta->slots_per_extent;
   visit->end = LogEnd(&visit->reader);
   if (vacuumed) CountDead(visit);
-  if (!visit->fields.verified) ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
+  if (!visit->fields.verified) {
+    CompareSegments(visit);
+    ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
+  }
   // A generation of this server's run was written here, verified as it was.
   if (visit->fields.verified)
     ThrowIfFailed(Guard([&] {
@@ -274,12 +312,13 @@ void WorkOnIndex(Visit* visit) {
     StartPlannedJobs(visit, seal_all);
   else
     MarkWork(visit->key);
+  if (builder->postponed) MarkWork(visit->key);
   bool sealed = open == 0;
-  bool busy = work->seal_running || work->merge_running || work->large_running || work->verify_running;
+  const char* doing = Doing(visit->key);
   ChangeEntry(visit->key, [&](IndexFields& f) {
     f.tail_left = !sealed;
     if (sealed) f.seal_idle = false;
-    if (!busy && f.claim == MyProcPid) f.claim = 0, f.state[0] = '\0';
+    UpdateClaim(f, doing);
   });
 }
 
@@ -291,8 +330,11 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   }
   Relation index = nullptr;
   if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) index = relation_open(index_oid, NoLock);
-  bool ours = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
-              index->rd_rel->relam == state.access_method &&
+  InvalidateCatalogSnapshot();
+  // An index that CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY is building is that backend's.
+  bool building = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX && !index->rd_index->indisready;
+  bool ours = index != nullptr && !building && index->rd_rel->relkind == RELKIND_INDEX &&
+              index->rd_rel->relam == get_am_oid("vhnsw", true) &&
               index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
               !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
   Visit visit = {};
@@ -305,8 +347,7 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
       if (meta->identity != 0 && meta->next_sequence > 0) {
         WorkOnIndex(&visit);
       } else {
-        if (meta->identity != 0)
-          EnsureEntry(visit.key, meta->identity, index_oid, index->rd_rel->relpersistence);
+        EnsureEntry(visit.key, meta->identity, index_oid, index->rd_rel->relpersistence);
         LWLockAcquire(shared->lock, LW_SHARED);
         if (IndexEntry* entry = FindEntry(visit.key)) {
           pg_atomic_write_u32(&entry->has_tail, 0);
@@ -324,23 +365,31 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
       }
     }
   }
-  // The entry of an index that is gone, or lives in another file by now: the sweep removes it.
-  if (expected != nullptr && (!ours || visit.key != *expected))
-    AnswerRequest(*expected, RequestOutcome::kDone);
+  if (expected != nullptr && (index == nullptr || visit.key != *expected)) {
+    if (building)
+      AnswerRequest(*expected, RequestOutcome::kLocked);
+    else
+      LetGo(*expected);
+  }
   if (index != nullptr) relation_close(index, NoLock);
   UnlockRelationOid(index_oid, AccessShareLock);
   return true;
 }
 
+// ALTER TABLE can give an index another OID and leave it its file.
+Oid OidNow(Oid index_oid, const IndexKey* expected) {
+  if (expected == nullptr || SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index_oid))) return index_oid;
+  Oid now = RelationOfFile(*expected);
+  return OidIsValid(now) ? now : index_oid;
+}
+
 // VisitIndex in a transaction of its own; an error is recorded for the index, and the others go on.
 void VisitGuarded(Oid index_oid, const IndexKey* expected) {
   StartTransactionCommand();
-  PushActiveSnapshot(GetTransactionSnapshot());
   MemoryContext caller = MemoryContextSwitchTo(state.context);
   PG_TRY();
   {
-    VisitIndex(index_oid, expected);
-    PopActiveSnapshot();
+    VisitIndex(OidNow(index_oid, expected), expected);
     CommitTransactionCommand();
   }
   PG_CATCH();
@@ -360,6 +409,9 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
         strlcpy(f.last_error, error->message, sizeof(f.last_error));
       });
       AnswerRequest(*expected, RequestOutcome::kFailed);
+      const char* doing = Doing(*expected);
+      ChangeEntry(*expected, [doing](IndexFields& f) { UpdateClaim(f, doing); });
+      MarkWork(*expected);
     }
   }
   PG_END_TRY();
@@ -375,13 +427,13 @@ int ListIndexes(Oid** oids) {
   int count = 0;
   int room = 64;
   *oids = static_cast<Oid*>(MemoryContextAlloc(state.context, sizeof(Oid) * room));
-  state.access_method = get_am_oid("vhnsw", true);
-  if (OidIsValid(state.access_method)) {
+  Oid access_method = get_am_oid("vhnsw", true);
+  if (OidIsValid(access_method)) {
     Relation classes = table_open(RelationRelationId, AccessShareLock);
     TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
     while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
       auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-      if (form->relkind != RELKIND_INDEX || form->relam != state.access_method) continue;
+      if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
       if (count == room) {
         room *= 2;
         *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * room));
@@ -419,8 +471,11 @@ int VisitWanted(TimestampTz now) {
   int count = ListEntries(state.database, &keys);
   MemoryContextSwitchTo(caller);
   int visited = 0;
-  for (int i = 0; i < count; i++) {
+  static unsigned first = 0;  // another index each time is the first to get a large job
+  first++;
+  for (int n = 0; n < count; n++) {
     CHECK_FOR_INTERRUPTS();
+    int i = static_cast<int>((n + first) % static_cast<unsigned>(count));
     Oid index_oid = InvalidOid;
     bool wanted = false;
     LWLockAcquire(shared->lock, LW_SHARED);
@@ -455,6 +510,7 @@ void Round() {
   if (failure.failed()) ereport(LOG, (errmsg("vecckpt: builder: %s", failure.message)));
   if (now >= state.next_catalog) {
     VisitAll();
+    ThrowIfFailed(Guard([] { return DropForgottenWork(state.builder); }));
     state.next_catalog = now + int64{kCatalogSeconds} * USECS_PER_SEC;
   }
   int visited = VisitWanted(now);

@@ -13,6 +13,19 @@ namespace {
 constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a log line, unless asked for
 constexpr uint32 kMaxBackoffShift = 8;
 
+// The segment whose codec a new one should share: what it will be merged with or absorbed by.
+std::shared_ptr<const Segment> CodecSource(const IndexMapping* mapping) {
+  std::shared_ptr<const Segment> source;
+  if (mapping == nullptr) return source;
+  for (const auto& segment : mapping->segments) {
+    bool graph = segment->kind() == SegmentKind::kGraph;
+    bool source_graph = source != nullptr && source->kind() == SegmentKind::kGraph;
+    if (graph != source_graph ? graph : source == nullptr || segment->entry_count() > source->entry_count())
+      source = segment;
+  }
+  return source;
+}
+
 Status NewOutput(const IndexWork& work, JobOutput* output) {
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
   Result<uint64_t> id = RandomId();
@@ -35,40 +48,43 @@ Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
   IndexWork* work = builder->visited;
   work->busy.insert(running.inputs.begin(), running.inputs.end());
   if (running.verify)
-    work->verify_running = true;
+    work->verify_running = builder->verify_running = true;
   else if (running.kind == JobKind::kSeal)
     work->seal_running = true;
   else if (running.large)
-    work->large_running = true;
+    builder->large_running = true;
   else
     work->merge_running = true;
   builder->jobs[*id] = std::move(running);
   return Status::Ok();
 }
 
-void Release(IndexWork* work, const RunningJob& job) {
+// The job runs no more; its index may be gone (null).
+void Release(Builder* builder, IndexWork* work, const RunningJob& job) {
+  if (job.verify) builder->verify_running = false;
+  if (job.large) builder->large_running = false;
+  if (work == nullptr) return;
   for (uint64_t id : job.inputs) work->busy.erase(id);
   if (job.verify) {
     work->verify_running = false;
   } else if (job.kind == JobKind::kSeal) {
     work->seal_running = false;
     work->seal_range = {};
-  } else if (job.large) {
-    work->large_running = false;
-  } else {
+  } else if (!job.large) {
     work->merge_running = false;
   }
 }
 
-void RecordFailure(const IndexWork& work, const Status& status, Notices* notices) {
+void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& status, Notices* notices) {
+  bool seal = !job.verify && job.kind == JobKind::kSeal;
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
   TimestampTz now = GetCurrentTimestamp();
   ChangeEntry(work.key, [&](IndexFields& f) {
     if (f.failures < kMaxBackoffShift) f.failures++;
     f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f.failures);
     strlcpy(f.last_error, status.message().c_str(), sizeof(f.last_error));
-    // Whoever waits for this index learns why it takes longer.
-    if (f.seal_request > f.seal_done) {
+    // Whoever waits for this index to be sealed learns that it is not.
+    if (seal && f.seal_request > f.seal_done) {
       f.seal_done = f.request_done = f.seal_request;
       f.outcome = RequestOutcome::kFailed;
     }
@@ -159,24 +175,28 @@ Status Promote(const IndexWork& work, const RunningJob& job, bool* published, No
   }
 }
 
-Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
-  if (status.ok()) {
-    work->verified.insert(job.inputs.begin(), job.inputs.end());
-    return Status::Ok();
-  }
-  if (status.code() != StatusCode::kCorruption) return status;
+// Sets a segment aside in whatever generation is current; nothing to do if it is listed no more.
+Status SetSegmentAside(const IndexWork& work, uint64_t bad, const std::string& reason, Notices* notices) {
   for (;;) {
     Generation base;
     Manifest manifest;
-    Result<bool> same = CurrentManifest(*work, &base, &manifest);
+    Result<bool> same = CurrentManifest(work, &base, &manifest);
     if (!same.ok()) return same.status();
     if (!*same) return Status::Ok();
-    uint64_t bad = *job.failed_segment;
     bool listed = std::any_of(manifest.segments.begin(), manifest.segments.end(),
                               [bad](const ManifestSegment& segment) { return segment.id == bad; });
     if (!listed) return Status::Ok();
-    VECCKPT_RETURN_IF_ERROR(SetAside(manifest, base, {bad}, status.message(), notices));
+    VECCKPT_RETURN_IF_ERROR(SetAside(manifest, base, {bad}, reason, notices));
   }
+}
+
+Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
+  if (status.ok()) {
+    for (CompletenessCheck& check : *job.checks) work->to_compare.push_back(std::move(check));
+    return Status::Ok();
+  }
+  if (status.code() != StatusCode::kCorruption) return status;
+  return SetSegmentAside(*work, *job.failed_segment, status.message(), notices);
 }
 
 Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
@@ -241,7 +261,7 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
   input.seal_all = seal_all;
   input.seal_running = work->seal_running;
   input.merge_running = work->merge_running;
-  input.large_running = work->large_running;
+  input.large_running = builder->large_running;
   input.stride = Codec::Stride(work->geometry.code_kind, work->geometry.dims);
   input.m = work->geometry.m;
   input.threads = threads;
@@ -262,12 +282,16 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
       input.segments.push_back(seen);
     }
   builder->plan = PlanJobs(input);
+  builder->postponed = false;
+  if (!input.large_running) return Status::Ok();
+  input.large_running = false;
+  for (const PlannedJob& job : PlanJobs(input)) builder->postponed = builder->postponed || job.large;
   return Status::Ok();
 }
 
 Status StartVerify(Builder* builder) {
   IndexWork* work = builder->visited;
-  if (work->verify_running || work->mapping == nullptr) return Status::Ok();
+  if (builder->verify_running || !work->to_compare.empty() || work->mapping == nullptr) return Status::Ok();
   std::vector<std::shared_ptr<const Segment>> segments;
   RunningJob running;
   running.key = work->key;
@@ -286,28 +310,29 @@ Status StartVerify(Builder* builder) {
     return Status::Ok();
   }
   running.failed_segment = std::make_shared<uint64_t>(0);
+  running.checks = std::make_shared<std::vector<CompletenessCheck>>();
   auto failed = running.failed_segment;
-  return Submit(builder, std::move(running), [segments, failed](JobContext& context) {
+  auto checks = running.checks;
+  return Submit(builder, std::move(running), [segments, failed, checks](JobContext& context) {
     for (const auto& segment : segments) {
       if (context.cancel) return Status::Cancelled();
       *failed = segment->id();
-      VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll));
+      VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll, &context.cancel));
+      VECCKPT_RETURN_IF_ERROR(PrepareCompleteness(segment, &checks->emplace_back()));
     }
     return Status::Ok();
   });
 }
 
-// The segment whose codec a new one should share: what it will be merged with or absorbed by.
-std::shared_ptr<const Segment> CodecSource(const IndexMapping* mapping) {
-  std::shared_ptr<const Segment> source;
-  if (mapping == nullptr) return source;
-  for (const auto& segment : mapping->segments) {
-    bool graph = segment->kind() == SegmentKind::kGraph;
-    bool source_graph = source != nullptr && source->kind() == SegmentKind::kGraph;
-    if (graph != source_graph ? graph : source == nullptr || segment->entry_count() > source->entry_count())
-      source = segment;
+Status FinishCompare(Builder* builder, Completeness completeness, Notices* notices) {
+  IndexWork* work = builder->visited;
+  uint64_t id = work->to_compare.front().segment->id();
+  work->to_compare.pop_front();
+  if (completeness == Completeness::kComplete) {
+    work->verified.insert(id);
+    return Status::Ok();
   }
-  return source;
+  return SetSegmentAside(*work, id, "it lacks entries of the index's log", notices);
 }
 
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {
@@ -337,7 +362,8 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   return Status::Ok();
 }
 
-Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads, uint64 memory_limit) {
+Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
+                    uint64 memory_limit) {
   IndexWork* work = builder->visited;
   JobOutput output;
   std::vector<std::shared_ptr<const Segment>> segments;
@@ -348,6 +374,7 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads,
   VECCKPT_RETURN_IF_ERROR(NewOutput(*work, &output));
   output.range = {segments.front()->range().begin, segments.back()->range().end};
   output.end_hash = segments.back()->header().end_hash;
+  output.max_lsn = liveness_lsn;
   for (const auto& segment : segments) output.max_lsn = Max(output.max_lsn, segment->header().max_lsn);
 
   RunningJob running;
@@ -389,6 +416,23 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads,
   });
 }
 
+Status DropWork(Builder* builder, const IndexKey& key) {
+  for (const auto& [id, job] : builder->jobs)
+    if (job.key == key) builder->pool->Cancel(id);
+  builder->works.erase(key);
+  ForgetMapping(key);
+  return Status::Ok();
+}
+
+Status DropForgottenWork(Builder* builder) {
+  std::vector<IndexKey> forgotten;
+  IndexFields fields;
+  for (const auto& [key, work] : builder->works)
+    if (!SnapshotEntry(key, &fields)) forgotten.push_back(key);
+  for (const IndexKey& key : forgotten) VECCKPT_RETURN_IF_ERROR(DropWork(builder, key));
+  return Status::Ok();
+}
+
 Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
   *finished = 0;
   for (const ThreadPool::Completion& completion : builder->pool->Drain()) {
@@ -399,6 +443,7 @@ Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
     builder->jobs.erase(found);
     auto owner = builder->works.find(job.key);
     bool current = owner != builder->works.end() && owner->second.identity == job.identity;
+    Release(builder, current ? &owner->second : nullptr, job);
     if (!current) {
       if (!job.verify) {
         (void)RemoveFile(PathOf(SegmentName(job.key, job.segment_id))).ok();
@@ -407,10 +452,9 @@ Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
       continue;
     }
     IndexWork* work = &owner->second;
-    Release(work, job);
     Status status = job.verify ? FinishVerify(work, job, completion.status, notices)
                                : FinishBuild(work, job, completion.status, notices);
-    if (!status.ok() && status.code() != StatusCode::kCancelled) RecordFailure(*work, status, notices);
+    if (!status.ok() && status.code() != StatusCode::kCancelled) RecordFailure(*work, job, status, notices);
   }
   return Status::Ok();
 }

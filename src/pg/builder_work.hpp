@@ -4,8 +4,9 @@
 
 #pragma once
 
-#include "pg/mappings.hpp"
+#include "pg/validation.hpp"
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -18,7 +19,9 @@
 
 namespace vecckpt {
 
-// One index as the builder sees it. `facts` fields are refreshed at every visit.
+// One index as the builder sees it. Large jobs (graphs, long merges) and verifying are one at a time for the
+// whole builder, so that seals always find a thread and memory stays within one vecckpt.build_memory. `facts`
+// fields are refreshed at every visit.
 struct IndexWork {
   IndexKey key;
   uint64 identity = 0;
@@ -29,11 +32,12 @@ struct IndexWork {
   std::shared_ptr<const IndexMapping> mapping;
   std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
   std::set<uint64_t> busy;            // read by a running job
-  std::set<uint64_t> verified;        // wholly
-  PositionRange seal_range;           // read by the running seal
+  std::set<uint64_t> verified;        // wholly, and complete
+  // Verified by checksum, still to be compared with the log; a deque, so that the first stays where it is.
+  std::deque<CompletenessCheck> to_compare;
+  PositionRange seal_range;  // read by the running seal
   bool seal_running = false;
   bool merge_running = false;
-  bool large_running = false;
   bool verify_running = false;
   uint64 request = 0;         // seal request being answered
   uint64 request_target = 0;  // everything below must be covered
@@ -49,18 +53,22 @@ struct RunningJob {
   std::vector<uint64_t> inputs;
   uint64_t base_nodes = 0;  // of a kept base graph
   std::shared_ptr<SegmentHeader> result;
-  std::shared_ptr<uint64_t> failed_segment;  // verify: the one that is bad
+  std::shared_ptr<uint64_t> failed_segment;                // verify: the one that is bad
+  std::shared_ptr<std::vector<CompletenessCheck>> checks;  // verify: what comes next for each input
   uint64_t segment_id = 0;
 };
 
 struct Builder {
   std::unique_ptr<ThreadPool> pool;
+  bool large_running = false;
+  bool verify_running = false;
   std::map<IndexKey, IndexWork> works;
   std::map<ThreadPool::JobId, RunningJob> jobs;
   // Of the index being visited:
   IndexWork* visited = nullptr;
   std::vector<PolicyRange> uncovered;
   std::vector<PlannedJob> plan;
+  bool postponed = false;  // a large job waits for another one to end
   EntryBatch batch;
   std::shared_ptr<Liveness> liveness;
 };
@@ -73,6 +81,9 @@ struct VisitFacts {
   const char* name;
   Geometry geometry;
 };
+
+// Forgets work of indexes that have no entry any more.
+Status DropForgottenWork(Builder* builder);
 
 // Finds or makes the work of an index and makes it the visited one. Work of another identity starts anew.
 Status BeginVisit(Builder* builder, const VisitFacts& facts);
@@ -87,10 +98,18 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
 // A verify job, if the mapping has segments that were never wholly verified.
 Status StartVerify(Builder* builder);
 
+// Ends the comparison of the first segment of work->to_compare.
+Status FinishCompare(Builder* builder, Completeness completeness, Notices* notices);
+
 // builder->batch, read for the planned seal, becomes a job.
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request);
-// A merge or graph job over segments of the mapping, with builder->liveness.
-Status StartRewrite(Builder* builder, const PlannedJob& planned, uint32 threads, uint64 memory_limit);
+// A merge or graph job over segments of the mapping, with builder->liveness, which was read from pages up to
+// `liveness_lsn`: what the job leaves out is as much derived from them as what it keeps.
+Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
+                    uint64 memory_limit);
+
+// Forgets an index that is gone; its jobs are cancelled and their results thrown away.
+Status DropWork(Builder* builder, const IndexKey& key);
 
 // Takes finished jobs: publishes what they built, records what failed. *finished counts them.
 Status DrainJobs(Builder* builder, int* finished, Notices* notices);

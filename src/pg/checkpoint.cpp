@@ -105,6 +105,9 @@ Persisted PersistIndex(const IndexKey& key) {
   Notices notices;
   Guard([&] {
     auto manifest = LoadGeneration(key, fields.current);
+    bool gone = manifest.status().code() == StatusCode::kNotFound ||
+                manifest.status().code() == StatusCode::kCorruption;
+    if (!manifest.ok() && !gone) return Status::Ok();
     if (!manifest.ok()) {
       SetAsideAll(key, fields.identity, fields.current, manifest.status().message(), &notices);
       return Status::Ok();

@@ -10,8 +10,14 @@
 #endif
 
 extern "C" {
-#include "catalog/pg_tablespace_d.h"
+#include "catalog/pg_database_d.h"
 #include "common/relpath.h"
+#include "utils/acl.h"
+#if PG_VERSION_NUM >= 160000
+#include "utils/relfilenumbermap.h"
+#else
+#include "utils/relfilenodemap.h"
+#endif
 }
 
 // The server's own definition uses a C-only assertion.
@@ -43,6 +49,23 @@ inline void RelationPath(const IndexKey& key, char* path, size_t size) {
   char* found = GetRelationPath(key.database, key.tablespace, key.relation, InvalidBackendId, MAIN_FORKNUM);
   strlcpy(path, found, size);
   pfree(found);
+#endif
+}
+
+inline bool OwnsDatabase(Oid database, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, role);
+#else
+  return pg_database_ownercheck(database, role);
+#endif
+}
+
+// The relation of this database that lives in a file; InvalidOid if there is none.
+inline Oid RelationOfFile(const IndexKey& key) {
+#if PG_VERSION_NUM >= 160000
+  return RelidByRelfilenumber(key.tablespace, key.relation);
+#else
+  return RelidByRelfilenode(key.tablespace, key.relation);
 #endif
 }
 

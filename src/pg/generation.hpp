@@ -24,6 +24,10 @@ std::string PathOf(const std::string& file_name);
 mode_t FileMode();
 mode_t FolderMode();
 
+inline bool SameGeneration(const Generation& a, const Generation& b) {
+  return a.number == b.number && a.manifest_id == b.manifest_id;
+}
+
 // Makes sure that the folder is there; it may be deleted at any time.
 Status EnsureFolder();
 

@@ -4,7 +4,7 @@
 
 #include "pg/access_method.hpp"
 #include "pg/entry_reader.hpp"
-#include "pg/mappings.hpp"
+#include "pg/validation.hpp"
 #include "pg/options.hpp"
 
 extern "C" {
@@ -21,6 +21,7 @@ extern "C" {
 namespace vecckpt {
 namespace {
 
+constexpr uint64 kMaxParts = 128;
 constexpr long kProgressInterval = 100;  // milliseconds between looks at a running job
 
 // What has a destructor. Lives on the C++ heap; destroyed by Cleanup on every way out.
@@ -110,8 +111,7 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
   objects->unpublished.push_back(objects->output.path);
   *objects->header = *header;
   uint64_t code_bytes = uint64_t{header->node_count} * header->stride;
-  *graph_submitted =
-      header->node_count >= kGraphEntries || (header->node_count > 1 && code_bytes >= kGraphBytes);
+  *graph_submitted = header->node_count >= kGraphEntries && code_bytes >= kGraphBytes;
   if (!*graph_submitted) return Status::Ok();
 
   auto segment = Segment::Open(objects->output.path);
@@ -168,6 +168,8 @@ Status FinishPart(BuildState* state, bool graph) {
   if (graph) {
     VECCKPT_RETURN_IF_ERROR(RemoveFile(objects->output.path));
     std::erase(objects->unpublished, objects->output.path);
+    std::erase(objects->writers, objects->output.segment_id);
+    UnregisterWriter(objects->output.segment_id);
   }
   objects->manifest.segments.push_back(Describe(*objects->header));
   return Status::Ok();
@@ -213,7 +215,9 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
 void BuildAllParts(BuildState* state, LogReader* reader, float max_magnitude) {
   uint64 end = LogEnd(reader);
   uint64 memory = uint64{static_cast<uint32>(maintenance_work_mem)} * 1024;
-  uint64 max_entries = Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), kGraphEntries);
+  // Writers are registered until all is published, so there is an end to the number of parts.
+  uint64 max_entries =
+      Max(Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), kGraphEntries), end / kMaxParts + 1);
   if (end > max_entries)
     ereport(NOTICE,
             (errmsg("graph of index \"%s\" does not fit maintenance_work_mem, building several segments",

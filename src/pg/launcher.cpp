@@ -14,6 +14,7 @@
 
 extern "C" {
 #include "access/heapam.h"
+#include "access/xlogrecovery.h"
 #include "catalog/pg_database.h"
 #include "postmaster/interrupt.h"
 #include "storage/procsignal.h"
@@ -26,9 +27,14 @@ namespace {
 constexpr long kNapMilliseconds = 1000;
 constexpr int kSweepSeconds = 20;
 constexpr int kDatabaseListSeconds = 30;
-constexpr int kStartingSeconds = 30;  // a builder that has not reported by then never started
+constexpr int kRelistSeconds = 2;
+constexpr int kStartingSeconds = 30;      // a builder that has not reported by then never started
+constexpr int kReplaySeconds = 5;         // between visits of a standby's databases while replay goes on
+constexpr int kReplayVacuumSeconds = 60;  // the same for counting dead entries
 constexpr int kSuspensionSeconds = 10;
 constexpr int kLeaveSeconds = 5;
+constexpr int kFailedSeconds = 30;
+constexpr int kTurnSeconds = 30;  // a builder works at least this long before another database gets its slot
 constexpr int kMaxDatabases = 4096;
 // A periodic checkpoint waits this long for the tails to be sealed.
 constexpr int kSealGraceSeconds = 10;
@@ -38,7 +44,12 @@ struct LauncherState {
   TimestampTz next_periodic;
   TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
   TimestampTz next_sweep;
+  bool recovering;
+  XLogRecPtr replayed;  // when last looked
+  TimestampTz next_replay;
+  TimestampTz next_replay_vacuum;
   TimestampTz next_list;
+  TimestampTz next_relist;  // not before, however much work there is in unlisted databases
   Oid databases[kMaxDatabases];
   bool visited[kMaxDatabases];
   int database_count;
@@ -55,6 +66,37 @@ void LauncherExit(int code, Datum argument) {
   ConditionVariableBroadcast(&shared->changed);
 }
 
+// Back to normal after an error that ends one piece of work only.
+void RecoverFromError(MemoryContext context) {
+  MemoryContextSwitchTo(context);
+  HOLD_INTERRUPTS();
+  EmitErrorReport();
+  AbortOutOfAnyTransaction();
+  LWLockReleaseAll();
+  ConditionVariableCancelSleep();
+  FlushErrorState();
+  RESUME_INTERRUPTS();
+}
+
+// PersistIndex, whose error must not keep other indexes waiting.
+Persisted PersistGuarded(const IndexKey& key) {
+  MemoryContext context = CurrentMemoryContext;
+  volatile Persisted persisted = Persisted::kFailed;
+  PG_TRY();
+  { persisted = PersistIndex(key); }
+  PG_CATCH();
+  {
+    RecoverFromError(context);
+    TimestampTz now = GetCurrentTimestamp();
+    ChangeEntry(key, [now](IndexFields& f) {
+      f.retry_at = now + int64{kFailedSeconds} * USECS_PER_SEC;
+      strlcpy(f.last_error, "checkpoint failed, see the server log", sizeof(f.last_error));
+    });
+  }
+  PG_END_TRY();
+  return persisted;
+}
+
 // Makes durable what `wanted` picks. Returns how many.
 template <typename Wanted>
 int PersistWhere(Wanted wanted) {
@@ -64,7 +106,7 @@ int PersistWhere(Wanted wanted) {
   for (int i = 0; i < count; i++) {
     IndexFields fields;
     if (!SnapshotEntry(keys[i], &fields) || !wanted(fields)) continue;
-    Persisted persisted = PersistIndex(keys[i]);
+    Persisted persisted = PersistGuarded(keys[i]);
     if (persisted == Persisted::kDone) done++;
     uint64 sealed = fields.seal_done;
     ChangeEntry(keys[i], [&](IndexFields& f) {
@@ -170,22 +212,16 @@ bool IsListed(Oid database) {
   return false;
 }
 
-// True if an index of a database that is not listed has work. With `refuse`, whoever waits for it is told
-// instead: the database does not accept connections.
-bool UnlistedWork(TimestampTz now, bool refuse) {
-  bool found = false;
+// A database that is not listed and has an index with work, or InvalidOid.
+Oid UnlistedWork(TimestampTz now) {
+  Oid found = InvalidOid;
   LWLockAcquire(shared->lock, LW_SHARED);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_indexes);
   while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
-    if (IsListed(entry->key.database)) continue;
+    if (OidIsValid(found) || IsListed(entry->key.database)) continue;
     SpinLockAcquire(&entry->mutex);
-    found = found || BuilderWanted(entry, now);
-    if (refuse && entry->f.seal_request > entry->f.seal_done) {
-      entry->f.seal_done = entry->f.request_done = entry->f.seal_request;
-      entry->f.outcome = RequestOutcome::kFailed;
-      strlcpy(entry->f.last_error, "its database does not accept connections", sizeof(entry->f.last_error));
-    }
+    if (BuilderWanted(entry, now)) found = entry->key.database;
     SpinLockRelease(&entry->mutex);
   }
   LWLockRelease(shared->lock);
@@ -235,19 +271,107 @@ bool StartBuilder(Oid database, TimestampTz now, int slot) {
   return false;
 }
 
+bool HasEntries(Oid database) {
+  IndexKey* keys;
+  int count = ListEntries(database, &keys);
+  pfree(keys);
+  return count > 0;
+}
+
+// Replay leaves no hints in shared memory: where it has moved on, every database is visited again. Once more
+// after a promotion.
+void FollowReplay(TimestampTz now) {
+  bool recovering = RecoveryInProgress();
+  if (!recovering && !state.recovering) return;
+  if (recovering && now < state.next_replay) return;
+  XLogRecPtr replayed = GetXLogReplayRecPtr(nullptr);
+  if (recovering && replayed == state.replayed) return;
+  state.recovering = recovering;
+  state.replayed = replayed;
+  state.next_replay = now + int64{kReplaySeconds} * USECS_PER_SEC;
+  // Databases without an index so far are looked at less often.
+  bool all = !recovering || now >= state.next_replay_vacuum;
+  for (int i = 0; i < state.database_count; i++)
+    if (all || HasEntries(state.databases[i])) state.visited[i] = false;
+  if (!all) return;
+  state.next_replay_vacuum = now + int64{kReplayVacuumSeconds} * USECS_PER_SEC;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    pg_atomic_write_u32(&entry->has_tail, 1);
+    pg_atomic_write_u32(&entry->vacuumed, 1);
+  }
+  LWLockRelease(shared->lock);
+}
+
+// Whoever waits for an index of this database (InvalidOid: any) is told that nobody will work on it.
+void RefuseRequests(Oid database, const char* reason) {
+  bool told = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    if (OidIsValid(database) && entry->key.database != database) continue;
+    SpinLockAcquire(&entry->mutex);
+    if (entry->f.seal_request > entry->f.seal_done) {
+      entry->f.seal_done = entry->f.request_done = entry->f.seal_request;
+      entry->f.outcome = RequestOutcome::kFailed;
+      strlcpy(entry->f.last_error, reason, sizeof(entry->f.last_error));
+      told = true;
+    }
+    SpinLockRelease(&entry->mutex);
+  }
+  LWLockRelease(shared->lock);
+  if (told) ConditionVariableBroadcast(&shared->changed);
+}
+
+// All slots are taken and a database waits: the builder that has worked longest makes room.
+void MakeRoom(TimestampTz now) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  BuilderSlot* oldest = nullptr;
+  bool leaving = false;
+  for (BuilderSlot& slot : shared->builders) {
+    leaving = leaving || slot.leave || !OidIsValid(slot.database);
+    if (oldest == nullptr || slot.started < oldest->started) oldest = &slot;
+  }
+  if (!leaving && now > oldest->started + int64{kTurnSeconds} * USECS_PER_SEC) {
+    oldest->leave = true;
+    if (oldest->latch != nullptr) SetLatch(oldest->latch);
+  }
+  LWLockRelease(shared->lock);
+}
+
+bool HasBuilder(Oid database) {
+  bool found = false;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  for (const BuilderSlot& slot : shared->builders) found = found || slot.database == database;
+  LWLockRelease(shared->lock);
+  return found;
+}
+
 void StartBuilders(TimestampTz now) {
-  if (!builder_enabled) return;
-  if (now >= state.next_list || UnlistedWork(now, false)) {
+  if (!builder_enabled) return RefuseRequests(InvalidOid, "builders are turned off by vecckpt.builder");
+  bool unknown = now >= state.next_relist && OidIsValid(UnlistedWork(now));
+  if (now >= state.next_list || unknown) {
     ListDatabases();
+    state.next_relist = now + int64{kRelistSeconds} * USECS_PER_SEC;
     state.next_list = now + int64{kDatabaseListSeconds} * USECS_PER_SEC;
-    if (UnlistedWork(now, true)) ConditionVariableBroadcast(&shared->changed);
+    Oid unlisted = UnlistedWork(now);
+    if (OidIsValid(unlisted)) RefuseRequests(unlisted, "its database does not accept connections");
   }
   for (int i = 0; i < state.database_count; i++) {
     Oid database = state.databases[i];
     if (state.visited[i] && !HasWork(database, now)) continue;
     int slot;
-    if (!MayStart(database, now, &slot)) continue;
-    if (!StartBuilder(database, now, slot)) return;
+    if (!MayStart(database, now, &slot)) {
+      if (slot < 0 && !HasBuilder(database)) MakeRoom(now);
+      continue;
+    }
+    if (!StartBuilder(database, now, slot)) {
+      RefuseRequests(database, "no background worker slot is free for a builder, see max_worker_processes");
+      return;
+    }
     state.visited[i] = true;
   }
 }
@@ -255,6 +379,7 @@ void StartBuilders(TimestampTz now) {
 void Round() {
   TimestampTz now = GetCurrentTimestamp();
   DoCheckpoints(now);
+  FollowReplay(now);
   StartBuilders(now);
   if (now >= state.next_sweep) {
     SweepFiles();
@@ -268,16 +393,7 @@ void GuardedRound(MemoryContext context, void (*round)()) {
   PG_TRY();
   { round(); }
   PG_CATCH();
-  {
-    MemoryContextSwitchTo(context);
-    HOLD_INTERRUPTS();
-    EmitErrorReport();
-    AbortOutOfAnyTransaction();
-    LWLockReleaseAll();
-    ConditionVariableCancelSleep();
-    FlushErrorState();
-    RESUME_INTERRUPTS();
-  }
+  { RecoverFromError(context); }
   PG_END_TRY();
   MemoryContextSwitchTo(context);
   MemoryContextReset(context);

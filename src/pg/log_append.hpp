@@ -37,6 +37,9 @@ int FlagDead(Relation index, uint32 pages_per_extent, uint32 extent, uint64 sequ
 // Frees a wholly dead, full extent that is not the tail. False if it no longer is that.
 bool FreeExtent(Relation index, uint64 sequence);
 
+// Moves the log's first sequence past those that have been freed.
+void AdvanceFirstSequence(Relation index);
+
 // Writes many entries to a log nobody else sees, without WAL; BulkFinish logs all pages at once.
 struct BulkWriter {
   Relation index;

@@ -142,8 +142,12 @@ uint64 BulkFinish(BulkWriter* writer) {
   }
   // The meta page's image lies right around `meta`.
   OverwritePage(writer->index, kMetaBlock, reinterpret_cast<char*>(meta) - MAXALIGN(SizeOfPageHeaderData));
-  if (RelationNeedsWAL(writer->index))
-    log_newpage_range(writer->index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(writer->index), true);
+  if (RelationNeedsWAL(writer->index)) {
+    // The meta page last: a standby that replays this sees an empty file or a whole log.
+    BlockNumber count = RelationGetNumberOfBlocks(writer->index);
+    if (count > 1) log_newpage_range(writer->index, MAIN_FORKNUM, 1, count, true);
+    log_newpage_range(writer->index, MAIN_FORKNUM, 0, 1, true);
+  }
   return entries;
 }
 

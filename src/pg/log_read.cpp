@@ -21,20 +21,38 @@ Buffer LockShared(LogReader* reader, BlockNumber block) {
   return buffer;
 }
 
-// The share-locked directory page of an extent if it holds `sequence`, else InvalidBuffer.
-Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence) {
+// The share-locked directory page of an extent if it holds `sequence`, else InvalidBuffer. Where `trusted`,
+// the log or a validated segment says that the extent is one, and another page there is corruption.
+Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool trusted = true) {
   BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
   if (extent >= reader->meta->extent_count || block >= reader->block_count) return InvalidBuffer;
   Buffer buffer = LockShared(reader, block);
   Page page = BufferGetPage(buffer);
-  if (!PageIsNew(page)) {
-    if (!IsLogPage(page, kDirectoryPageKind)) RaiseCorrupt(reader->index, block);
-    DirectoryHeader* header = DirectoryOf(page);
-    if (header->state == kExtentLive && header->sequence == sequence && header->used <= kMaxSlots)
-      return buffer;
-  }
+  bool sound =
+      IsLogPage(page, kDirectoryPageKind) && DirectoryOf(page)->used <= reader->meta->slots_per_extent;
+  if (!sound && trusted) RaiseCorrupt(reader->index, block);
+  if (sound && DirectoryOf(page)->state == kExtentLive && DirectoryOf(page)->sequence == sequence)
+    return buffer;
   UnlockReleaseBuffer(buffer);
   return InvalidBuffer;
+}
+
+// An extent that the log itself gives to a sequence has its directory page. Else the answer must not be
+// "gone": somebody could take the entries for deleted.
+void RequireDirectory(LogReader* reader, uint32 extent) {
+  BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
+  if (extent >= reader->meta->extent_count || block >= reader->block_count)
+    RaiseCorrupt(reader->index, block);
+}
+
+// Copies a page that LockDirectory found, and releases it.
+bool CopyDirectory(Buffer buffer, ExtentCopy* copy) {
+  if (!BufferIsValid(buffer)) return false;
+  Page page = BufferGetPage(buffer);
+  copy->header = *DirectoryOf(page);
+  memcpy(copy->slots, SlotsOf(page), copy->header.used * sizeof(Slot));
+  UnlockReleaseBuffer(buffer);
+  return true;
 }
 
 // The slot of an ordinal if the entry is still there, under the lock of the returned buffer.
@@ -70,6 +88,16 @@ void ReadStream(LogReader* reader, uint32 extent, uint64 begin, uint64 size, cha
     size -= part;
     out += part;
   }
+}
+
+// False while a standby replays the build of the log: its meta page comes last.
+bool MetaPageIsThere(Relation index) {
+  if (!RecoveryInProgress()) return true;
+  Buffer buffer = ReadBuffer(index, kMetaBlock);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  bool there = !PageIsNew(BufferGetPage(buffer));
+  UnlockReleaseBuffer(buffer);
+  return there;
 }
 
 bool StillHolds(LogReader* reader, uint32 extent, uint64 sequence) {
@@ -120,7 +148,7 @@ bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy) {
   reader->index = index;
   reader->strategy = strategy;
   reader->map_first = PG_UINT64_MAX;
-  if (RelationGetNumberOfBlocks(index) == 0) return false;
+  if (RelationGetNumberOfBlocks(index) == 0 || !MetaPageIsThere(index)) return false;
   reader->meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   reader->map = static_cast<uint32*>(palloc(kMapEntries * sizeof(uint32)));
   reader->max_lsn = ReadMeta(index, reader->meta, strategy);
@@ -129,10 +157,18 @@ bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy) {
   return true;
 }
 
+void RefreshLog(LogReader* reader) {
+  XLogRecPtr lsn = ReadMeta(reader->index, reader->meta, reader->strategy);
+  if (lsn > reader->max_lsn) reader->max_lsn = lsn;
+  reader->block_count = RelationGetNumberOfBlocks(reader->index);
+  reader->map_first = PG_UINT64_MAX;
+}
+
 uint64 LogEnd(LogReader* reader) {
   const MetaPage* meta = reader->meta;
   if (meta->next_sequence == 0) return 0;
   uint64 tail = meta->next_sequence - 1;
+  RequireDirectory(reader, meta->tail_extent);
   Buffer buffer = LockDirectory(reader, meta->tail_extent, tail);
   uint32 used = meta->slots_per_extent;  // no longer the tail, and freed: it was full
   if (BufferIsValid(buffer)) {
@@ -147,17 +183,12 @@ uint64 LogEnd(LogReader* reader) {
 bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy) {
   uint32 extent = ExtentOfSequence(reader, sequence);
   if (extent == kFreedSequence) return false;
-  return ReadDirectoryOf(reader, extent, sequence, copy);
+  RequireDirectory(reader, extent);
+  return CopyDirectory(LockDirectory(reader, extent, sequence), copy);
 }
 
 bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCopy* copy) {
-  Buffer buffer = LockDirectory(reader, extent, sequence);
-  if (!BufferIsValid(buffer)) return false;
-  Page page = BufferGetPage(buffer);
-  copy->header = *DirectoryOf(page);
-  memcpy(copy->slots, SlotsOf(page), copy->header.used * sizeof(Slot));
-  UnlockReleaseBuffer(buffer);
-  return true;
+  return CopyDirectory(LockDirectory(reader, extent, sequence, false), copy);
 }
 
 bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, float* out) {

@@ -34,12 +34,16 @@ XLogRecPtr ReadMeta(Relation index, MetaPage* meta, BufferAccessStrategy strateg
 // a standby that has not got there yet).
 bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy);
 
+// Reads the meta page again: the reader is as if opened now.
+void RefreshLog(LogReader* reader);
+
 // The position behind the last entry; 0 if there is none. Reads the tail's directory page now.
 uint64 LogEnd(LogReader* reader);
 
-// Copies the directory page of a sequence; false if the sequence is gone or was never used.
+// Copies the directory page of a sequence; false if the sequence is gone or was never used. An extent that
+// the log names and that is not there raises an error.
 bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy);
-// The same by extent; false if the extent no longer holds `sequence`.
+// The same by extent, which need not be one; false if it does not hold `sequence`.
 bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCopy* copy);
 
 // Copies the vectors of slots [begin, end) to `out`, each dims floats. False if the extent was taken for

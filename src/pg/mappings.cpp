@@ -10,8 +10,6 @@ namespace {
 // Enough for a session that walks many partitions; beyond it the cache starts anew.
 constexpr size_t kMaxCachedMappings = 256;
 constexpr int kMapAttempts = 5;
-// A file up to this size is verified wholly before its first use: a few milliseconds.
-constexpr uint64_t kVerifyAtOnce = 16 << 20;
 
 using Cache = std::map<IndexKey, std::shared_ptr<const IndexMapping>>;
 
@@ -56,12 +54,20 @@ Status OpenSegments(const Manifest& manifest, const IndexMapping* before, IndexM
   return Status::Ok();
 }
 
-bool SameGeneration(const Generation& a, const Generation& b) {
-  return a.number == b.number && a.manifest_id == b.manifest_id;
+}  // namespace
+
+Geometry GeometryOf(const MetaPage& meta) {
+  Geometry geometry;
+  geometry.dims = meta.dims;
+  geometry.m = meta.m;
+  geometry.ef_construction = meta.ef_construction;
+  geometry.slots_per_extent = meta.slots_per_extent;
+  geometry.metric = static_cast<Metric>(meta.metric);
+  geometry.element_type = static_cast<ElementType>(meta.element_type);
+  geometry.code_kind = static_cast<CodeKind>(meta.code_kind);
+  return geometry;
 }
 
-// C++ side. The current generation, mapped. An empty mapping (no segments) where there is none or what there
-// was had to be set aside; null if the index has no entry. *validated: it has been compared with the log.
 Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
                 std::shared_ptr<const IndexMapping>* mapping, bool* validated, Notices* notices) {
   Cache& cache = MappingCache();
@@ -116,112 +122,33 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
   return Status::Ok();
 }
 
-// PostgreSQL side.
-Coverage CheckCoverage(LogReader* reader, const IndexMapping& mapping) {
-  uint64 end = mapping.manifest.coverage_end();
-  if (end == 0) return Coverage::kValid;
-  if (end > LogEnd(reader)) return RecoveryInProgress() ? Coverage::kDeferred : Coverage::kInvalid;
-
-  uint32 slots = reader->meta->slots_per_extent;
-  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-  Coverage verdict =
-      Coverage::kValid;  // if no covered extent lives, nothing of the segments is ever returned
-  if (ReadDirectory(reader, (end - 1) / slots, copy)) {
-    uint32 count = static_cast<uint32>((end - 1) % slots + 1);
-    if (copy->header.used < count ||
-        RunningHash(copy->header.running_hash, copy->slots, count) != mapping.manifest.coverage_hash())
-      verdict = Coverage::kInvalid;
-  } else {
-    uint64 best = 0;
-    bool found = false;
-    for (size_t i = mapping.segments.size(); i-- > 0 && !found;) {
-      for (const ExtentRecord& record : mapping.segments[i]->extents()) {
-        if (found && record.sequence < best) continue;
-        if (!ReadDirectoryOf(reader, record.extent, record.sequence, copy)) continue;
-        found = true;
-        best = record.sequence;
-        verdict = copy->header.running_hash == record.running_hash ? Coverage::kValid : Coverage::kInvalid;
-      }
-    }
-  }
-  pfree(copy);
-  return verdict;
+void ForgetMapping(const IndexKey& key) {
+  MappingCache().erase(key);
 }
 
-// C++ side, after CheckCoverage said kValid: checks the small sections of every segment (small files wholly),
-// sets aside what fails, and marks the generation as validated if all was well. *changed: map again.
-Status FinishValidation(const IndexKey& key, const IndexMapping& mapping, bool* changed, Notices* notices) {
-  *changed = false;
-  bool all = true;
-  for (const auto& segment : mapping.segments) {
-    bool whole = segment->file_size() <= kVerifyAtOnce;
-    all = all && whole;
-    Status status = segment->Verify(whole ? Segment::Depth::kAll : Segment::Depth::kIndexed);
-    if (status.ok()) continue;
-    if (status.code() != StatusCode::kCorruption) return status;
-    *changed = true;
-    return SetAside(mapping.manifest, mapping.generation, {segment->id()}, status.message(), notices);
-  }
-  ChangeEntry(key, [&](IndexFields& f) {
-    if (!SameGeneration(f.current, mapping.generation)) return;
-    f.validated = true;
-    if (all) f.verified = true;
+namespace {
+
+void PruneMappings(XactEvent event, void* argument) {
+  (void)argument;
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
+  static uint64 seen = 0;
+  uint64 published = pg_atomic_read_u64(&shared->published);
+  if (published == seen) return;
+  seen = published;
+  Guard([] {
+    std::erase_if(MappingCache(), [](const auto& cached) {
+      IndexFields fields;
+      return !SnapshotEntry(cached.first, &fields) ||
+             !SameGeneration(fields.current, cached.second->generation);
+    });
+    return Status::Ok();
   });
-  return Status::Ok();
 }
 
 }  // namespace
 
-Geometry GeometryOf(const MetaPage& meta) {
-  Geometry geometry;
-  geometry.dims = meta.dims;
-  geometry.m = meta.m;
-  geometry.ef_construction = meta.ef_construction;
-  geometry.slots_per_extent = meta.slots_per_extent;
-  geometry.metric = static_cast<Metric>(meta.metric);
-  geometry.element_type = static_cast<ElementType>(meta.element_type);
-  geometry.code_kind = static_cast<CodeKind>(meta.code_kind);
-  return geometry;
-}
-
-Coverage MapValidated(Relation index, LogReader* reader, std::shared_ptr<const IndexMapping>* mapping) {
-  IndexKey key = KeyOf(index);
-  const MetaPage* meta = reader->meta;
-  if (!EnsureEntry(key, meta->identity, RelationGetRelid(index), index->rd_rel->relpersistence))
-    return Coverage::kValid;
-  for (;;) {
-    CHECK_FOR_INTERRUPTS();
-    bool validated = false;
-    bool again = false;
-    Notices notices;
-    Failure failure = Guard(
-        [&] { return MapIndex(key, meta->identity, GeometryOf(*meta), mapping, &validated, &notices); });
-    notices.Emit();
-    ThrowIfFailed(failure);
-    if (validated || *mapping == nullptr) return Coverage::kValid;
-    Coverage coverage = CheckCoverage(reader, **mapping);
-    failure = Guard([&] {
-      switch (coverage) {
-        case Coverage::kValid:
-          return FinishValidation(key, **mapping, &again, &notices);
-        case Coverage::kDeferred:
-          mapping->reset();
-          return Status::Ok();
-        case Coverage::kInvalid:
-          again = true;
-          return SetAside((*mapping)->manifest, (*mapping)->generation, {},
-                          "it does not match the index's log", &notices);
-      }
-      return Status::Internal("unknown coverage");
-    });
-    notices.Emit();
-    ThrowIfFailed(failure);
-    if (!again) return coverage;
-  }
-}
-
-void ForgetMapping(const IndexKey& key) {
-  MappingCache().erase(key);
+void InstallMappingPruning() {
+  RegisterXactCallback(PruneMappings, nullptr);
 }
 
 }  // namespace vecckpt

@@ -1,4 +1,4 @@
-// The segments of an index as this process maps them, and how a generation is checked before its first use.
+// The segments of an index as this process maps them.
 //
 // The process keeps one IndexMapping for each index it touched lately; scans and jobs hold references of
 // their own, so that a later generation never takes a file away from under them.
@@ -23,17 +23,18 @@ struct IndexMapping {
 
 Geometry GeometryOf(const MetaPage& meta);
 
-enum class Coverage { kValid, kDeferred, kInvalid };
+// C++ side. The current generation, mapped. An empty mapping (no segments) where there is none or what there
+// was had to be set aside; null if the index has no entry. Segments are matched with the manifest, the
+// manifest with the geometry. *validated: it has been compared with the log (see validation.hpp).
+Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
+                std::shared_ptr<const IndexMapping>* mapping, bool* validated, Notices* notices);
 
-// PostgreSQL side. The current generation of an index, mapped, matched with its manifest and geometry, and
-// compared with the log: nothing covered past the log's end, and the running hash at the highest covered
-// extent that still lives is what the segments were built from. What fails is set aside with a LOG line.
-// *mapping lives on the C++ heap; it is an empty mapping where there are no segments, null where the index
-// cannot have any (no room in shared memory) or, with kDeferred, where replay has not got as far as the
-// segments.
-Coverage MapValidated(Relation index, LogReader* reader, std::shared_ptr<const IndexMapping>* mapping);
-
-// Forgets what the process has mapped of an index.
+// Forgets what this process has mapped of an index.
 void ForgetMapping(const IndexKey& key);
+
+// At each transaction's end: forgets generations that have been replaced, so that a pooled connection does
+// not keep the disk space of files that are long removed. (One that stays idle keeps them until its next
+// transaction.)
+void InstallMappingPruning();
 
 }  // namespace vecckpt

@@ -3,6 +3,7 @@
 #include "pg/pg.hpp"
 
 #include "pg/launcher.hpp"
+#include "pg/mappings.hpp"
 #include "pg/options.hpp"
 #include "pg/reload.hpp"
 #include "pg/shared_state.hpp"
@@ -43,5 +44,6 @@ PGDLLEXPORT void _PG_init(void) {
   shmem_startup_hook = OnShmemStartup;
   RegisterLauncher();
   InstallUtilityHook();
+  InstallMappingPruning();
 }
 }

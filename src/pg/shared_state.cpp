@@ -26,6 +26,7 @@ bool AttachSharedMemory() {
     memset(shared, 0, sizeof(SharedState));
     shared->lock = &GetNamedLWLockTranche(kTranche)->lock;
     ConditionVariableInit(&shared->changed);
+    pg_atomic_init_u64(&shared->published, 0);
   }
   HASHCTL info = {};
   info.keysize = sizeof(IndexKey);
@@ -46,6 +47,8 @@ IndexEntry* CreateEntry(const IndexKey& key) {
   auto* entry = static_cast<IndexEntry*>(hash_search(shared_indexes, &key, HASH_ENTER_NULL, &found));
   if (entry == nullptr || found) return entry;
   memset(&entry->f, 0, sizeof(entry->f));
+  entry->f.validated = true;  // that it has no segments
+  entry->f.verified = true;
   SpinLockInit(&entry->mutex);
   pg_atomic_init_u32(&entry->has_tail, 1);
   pg_atomic_init_u32(&entry->vacuumed, 1);
@@ -98,6 +101,7 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
     f.verified = verified;
     bumped = true;
   });
+  if (bumped) pg_atomic_fetch_add_u64(&shared->published, 1);
   return bumped;
 }
 
@@ -119,6 +123,15 @@ int ListEntries(Oid database, IndexKey** keys) {
   }
   LWLockRelease(shared->lock);
   return count;
+}
+
+void ForgetDatabase(Oid database) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_indexes);
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan)))
+    if (entry->key.database == database) hash_search(shared_indexes, &entry->key, HASH_REMOVE, nullptr);
+  LWLockRelease(shared->lock);
 }
 
 void MarkWork(const IndexKey& key) {

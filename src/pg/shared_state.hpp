@@ -20,7 +20,7 @@ constexpr int kMaxBuilders = 4;
 constexpr int kMaxWriters = 1024;
 constexpr int kMaxSuspensions = 16;
 
-enum class RequestOutcome : uint8 { kDone, kFailed, kLocked };
+enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone };
 
 struct IndexCounters {
   pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;
@@ -92,7 +92,9 @@ struct SharedState {
   uint64 next_request;     // numbers for seal requests
   uint64 persist_request;  // number of the latest CHECKPOINT that waits
   uint64 persist_done;
-  int64 loaded_segments;  // by the reload at start
+  pg_atomic_uint64 published;  // generations that became current, for caches to notice
+  int64 loaded_segments;       // by the reload at start
+  XLogRecPtr wal_at_start;     // how far WAL reached when first asked after the start; see validation.cpp
   BuilderSlot builders[kMaxBuilders];
   Suspension suspended[kMaxSuspensions];
   Writer writers[kMaxWriters];
@@ -137,6 +139,9 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
 
 // Keys of all entries (of one database, if given), palloc'd.
 int ListEntries(Oid database, IndexKey** keys);
+
+// Removes the entries of a database that has been dropped.
+void ForgetDatabase(Oid database);
 
 // Notes that a builder should look at the index, tail or not.
 void MarkWork(const IndexKey& key);

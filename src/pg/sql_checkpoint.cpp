@@ -108,6 +108,8 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
         ereport(WARNING, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                           errmsg("index %s is locked and was not checkpointed", NameOf(keys[i], fields))));
         break;
+      case RequestOutcome::kGone:
+        break;  // dropped meanwhile
       case RequestOutcome::kFailed:
         ereport(WARNING, (errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields),
                                  fields.last_error)));
@@ -153,7 +155,7 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
   }
   uint64 request = DrawRequest();
   SendRequest(key, request);
-  if (!WaitForAnswer(key, request, &fields))
+  if (!WaitForAnswer(key, request, &fields) || fields.outcome == RequestOutcome::kGone)
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("index \"%s\" has no place in shared memory or was dropped", get_rel_name(index_oid)),

@@ -87,6 +87,7 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
   if (!references.known) return Status::Ok();
   if (!references.lost.empty())
     SetAsideAll(key, references.fields.identity, references.fields.current, references.lost, notices);
+  Status first_failure;
   std::set<uint64_t> there;
   for (const auto& [name, parsed] : files) {
     if (!parsed.temporary) there.insert(parsed.id);
@@ -95,7 +96,11 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
     bool wanted =
         parsed.kind == FileKind::kDurableManifest ? references.durable : references.ids.count(parsed.id) != 0;
     if (wanted && !parsed.temporary) continue;
-    VECCKPT_RETURN_IF_ERROR(RemoveFile(PathOf(name)));
+    struct stat file;
+    std::string path = PathOf(name);
+    if (lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) continue;  // not one of ours after all
+    Status removed = RemoveFile(path);
+    if (first_failure.ok()) first_failure = removed;
   }
   // Listed before the references were read, so a file that is missing here may only be new.
   std::vector<uint64_t> missing;
@@ -105,7 +110,7 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
     if (stat(PathOf(SegmentName(key, segment.id)).c_str(), &file) != 0 && errno == ENOENT)
       missing.push_back(segment.id);
   }
-  if (missing.empty()) return Status::Ok();
+  if (missing.empty()) return first_failure;
   return SetAside(references.current, references.fields.current, missing, "it is no longer there", notices);
 }
 
@@ -128,8 +133,12 @@ Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* noti
     if (entry != nullptr && entry->f.claim == 0) hash_search(shared_indexes, &keys[i], HASH_REMOVE, nullptr);
     LWLockRelease(shared->lock);
   }
-  for (const auto& [key, list] : files) VECCKPT_RETURN_IF_ERROR(SweepKey(key, list, writers, notices));
-  return Status::Ok();
+  Status first_failure;
+  for (const auto& [key, list] : files) {
+    Status swept = SweepKey(key, list, writers, notices);
+    if (first_failure.ok()) first_failure = swept;
+  }
+  return first_failure;
 }
 
 }  // namespace

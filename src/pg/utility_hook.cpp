@@ -7,6 +7,7 @@
 #include "pg/utility_hook.hpp"
 
 extern "C" {
+#include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -57,21 +58,36 @@ Oid DatabaseNeeded(Node* statement) {
   return name == nullptr ? InvalidOid : get_database_oid(name, true);
 }
 
+// Only who may run the statement may have a builder leave for it; the statement itself raises the error.
+bool MayDisturb(Node* statement, Oid database) {
+  if (superuser() || OwnsDatabase(database, GetUserId())) return true;
+  if (!IsA(statement, CreatedbStmt)) return false;
+  HeapTuple role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+  if (!HeapTupleIsValid(role)) return false;
+  bool creates = reinterpret_cast<Form_pg_authid>(GETSTRUCT(role))->rolcreatedb;
+  ReleaseSysCache(role);
+  return creates;
+}
+
 void RunUtility(PlannedStmt* statement, const char* query, bool read_only_tree, ProcessUtilityContext context,
                 ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                 QueryCompletion* completion) {
   Node* node = statement->utilityStmt;
   Oid database = DatabaseNeeded(node);
+  if (OidIsValid(database) && !MayDisturb(node, database)) database = InvalidOid;
   bool checkpoint = IsA(node, CheckPointStmt);
+  bool drop = IsA(node, DropdbStmt);
   if (OidIsValid(database)) AskBuilderToLeave(database);
   auto next = previous_hook != nullptr ? previous_hook : standard_ProcessUtility;
   PG_TRY();
   { next(statement, query, read_only_tree, context, params, environment, receiver, completion); }
   PG_FINALLY();
   {
-    if (OidIsValid(database)) LetBuilderReturn(database);
+    if (OidIsValid(database) && !drop) LetBuilderReturn(database);
   }
   PG_END_TRY();
+  // Its entries would have a builder started for a database that is gone; its files are the sweep's.
+  if (drop && OidIsValid(database)) ForgetDatabase(database);
   if (checkpoint) PersistAllAndWait();
 }
 

@@ -52,7 +52,10 @@ void ThrowIfFailed(const Failure& failure) {
 }
 
 void Notices::Add(const char* format, ...) {
-  if (count == kMax) return;
+  if (count == kMax) {
+    left_out++;
+    return;
+  }
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(lines[count++], sizeof(lines[0]), format, arguments);
@@ -62,7 +65,10 @@ void Notices::Add(const char* format, ...) {
 void Notices::Emit() {
   int n = count;
   count = 0;
+  int more = left_out;
+  left_out = 0;
   for (int i = 0; i < n; i++) ereport(LOG, (errmsg_internal("%s", lines[i])));
+  if (more > 0) ereport(LOG, (errmsg("vecckpt: %d more messages like these", more)));
 }
 
 }  // namespace vecckpt

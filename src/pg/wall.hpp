@@ -57,8 +57,9 @@ void ThrowIfFailed(const Failure& failure);
 
 // Log lines gathered beyond the wall, reported by Emit on this side.
 struct Notices {
-  static constexpr int kMax = 8;
+  static constexpr int kMax = 32;
   int count = 0;
+  int left_out = 0;
   char lines[kMax][400];
   void Add(const char* format, ...) pg_attribute_printf(2, 3);
   // Reports every line at LOG and forgets them.

@@ -17,6 +17,8 @@ namespace vecckpt {
 
 namespace {
 
+constexpr size_t kVerifyPiece = 4 << 20;  // bytes between looks at the cancel flag
+
 constexpr uint32_t kMinM = 2;
 constexpr uint32_t kMaxM = 100;
 
@@ -265,13 +267,19 @@ const ExtentRecord* Segment::ExtentOf(uint64_t ordinal) const {
   return found != records.end() && found->extent == extent ? &*found : nullptr;
 }
 
-Status Segment::Verify(Depth depth) const {
+Status Segment::Verify(Depth depth, const std::atomic<bool>* cancel) const {
   for (uint32_t i = 0; i < kSectionCount; ++i) {
     const SectionKind kind = static_cast<SectionKind>(i);
     const bool indexed =
         kind == SectionKind::kCodec || kind == SectionKind::kEntries || kind == SectionKind::kExtents;
     if (!indexed && depth != Depth::kAll) continue;
-    if (Checksum(section(kind)) != header_.sections[i].checksum) {
+    StreamingChecksum checksum;
+    for (Bytes rest = section(kind); !rest.empty();
+         rest = rest.subspan(std::min(rest.size(), kVerifyPiece))) {
+      if (cancel != nullptr && *cancel) return Status::Cancelled();
+      checksum.Update(rest.first(std::min(rest.size(), kVerifyPiece)));
+    }
+    if (checksum.Digest() != header_.sections[i].checksum) {
       return CorruptSection(path_, kind, "checksum mismatch");
     }
   }

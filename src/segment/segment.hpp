@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,7 +57,8 @@ class Segment {
   // kIndexed: codec, entries and extents, and that their contents are in range and in order; what a loaded
   // segment is checked for before its first use. kAll: every section, and every link in range.
   enum class Depth { kIndexed, kAll };
-  Status Verify(Depth depth) const;
+  // `cancel`, if given, is polled every few megabytes: kCancelled.
+  Status Verify(Depth depth, const std::atomic<bool>* cancel = nullptr) const;
 
  private:
   Segment() = default;

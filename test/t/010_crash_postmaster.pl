@@ -11,13 +11,13 @@ use VecTest;
 use CrashLoad;
 
 seed_random();
-my %load = (dims => 128, rows => 3000, batch => 30, rate => 40);
+my %load = (dims => 128, rows => 4500, batch => 30, rate => 40);
 my $node = crash_node('postmaster', %load);
 
 foreach my $round (1 .. 20)
 {
 	my @clients = start_load($node, %load);
-	usleep(int(300_000 + rand(700_000)));
+	usleep(int(200_000 + rand(500_000)));
 	my $gone = kill_server($node, all => $round % 2);
 	ok($gone, "round $round: backends and workers leave when the postmaster is gone") unless $round % 2;
 	stop_clients(@clients);

@@ -130,6 +130,88 @@ TEST(GraphBuilder, FindsTheNearestUnderEveryMetric) {
   }
 }
 
+// How many nodes, besides the orphans, a search for their own vector closed at `width` does not see.
+size_t LostNodes(const Data& data, const BuiltGraph& graph, size_t width) {
+  const uint32_t dims = data.codec->dims();
+  size_t lost = 0;
+  for (uint32_t node = 0; node < graph.node_count; ++node) {
+    if (std::binary_search(graph.orphans.begin(), graph.orphans.end(), node)) continue;
+    const std::unique_ptr<QueryScorer> scorer = data.codec->Prepare(&data.vectors[size_t{node} * dims]);
+    GraphStream stream(graph.View(), data.codes.bytes(), data.codec->stride(), *scorer);
+    std::vector<SeenNode> seen;
+    EXPECT_TRUE(stream.Advance(width, kNoLimit, &seen).ok());
+    lost += std::none_of(seen.begin(), seen.end(), [&](const SeenNode& one) { return one.node == node; });
+  }
+  return lost;
+}
+
+void ExpectFindable(const Data& data, const BuiltGraph& graph) {
+  CheckSound(data, graph);
+  EXPECT_LE(LostNodes(data, graph, 10), graph.node_count / 1000);  // those without a free link near them
+  EXPECT_EQ(LostNodes(data, graph, 40), 0u);
+  EXPECT_LE(graph.orphans.size(), graph.node_count / 1000);
+}
+
+// Vectors with the given number of dims, nodes and clusters; one thread, so that the outcome never varies.
+TEST(GraphBuilder, EveryNodeIsFoundByItsOwnVector) {
+  const struct {
+    Metric metric;
+    uint32_t dims, nodes, clusters;
+  } cases[] = {{Metric::kL2, 16, 20000, 1},
+               {Metric::kL2, 96, 6000, 1},
+               {Metric::kL2, 24, 10000, 40},
+               {Metric::kCosine, 48, 4000, 10},
+               {Metric::kL1, 24, 4000, 10}};
+  for (const auto& one : cases) {
+    const Data data(one.metric, one.dims, ClusteredVectors(one.nodes, one.dims, one.clusters, 3));
+    const Result<BuiltGraph> graph = data.Build(one.nodes, nullptr, Options(1));
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    SCOPED_TRACE(one.dims);
+    ExpectFindable(data, *graph);
+    EXPECT_GT(graph->repaired, 0u);
+  }
+}
+
+TEST(GraphBuilder, EveryNodeIsFoundByItsOwnVectorAfterAbsorbs) {
+  for (const uint32_t dims : {16, 64}) {
+    const Data data(Metric::kL2, dims, ClusteredVectors(6000, dims, 1, 4));
+    Result<BuiltGraph> graph = data.Build(4000, nullptr, Options(1));
+    for (const uint32_t nodes : {4500, 5000, 6000}) {
+      ASSERT_TRUE(graph.ok()) << graph.status().message();
+      const GraphView base = graph->View();
+      graph = data.Build(nodes, &base, Options(1));
+    }
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    ExpectFindable(data, *graph);
+  }
+}
+
+// Where lists are too short for a search as narrow as 10, nodes are findable at 40.
+TEST(GraphBuilder, ShortListsNeedWiderSearches) {
+  const Data data(Metric::kL2, 16, ClusteredVectors(4000, 16, 1, 5));
+  GraphBuildOptions options = Options(1);
+  options.m = 4;
+  const Result<BuiltGraph> graph = data.Build(4000, nullptr, options);
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  CheckSound(data, *graph);
+  EXPECT_GT(LostNodes(data, *graph, 10), 0u);
+  EXPECT_EQ(LostNodes(data, *graph, 40), 0u);
+  EXPECT_LE(graph->orphans.size(), 4u);
+}
+
+// Distances that underflow to zero: no search can tell one node from another, yet all stay reachable.
+TEST(GraphBuilder, NodesThatCannotBeToldApartStayReachable) {
+  std::vector<float> vectors;
+  for (int i = 0; i < 1500; ++i) {
+    vectors.push_back(static_cast<float>(i) * 1e-30f);
+    vectors.push_back(i == 0 ? 1.0f : 0.0f);
+  }
+  const Data data(Metric::kL2, 2, vectors);
+  const Result<BuiltGraph> graph = data.Build(1500, nullptr, Options(2));
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  CheckSound(data, *graph);
+}
+
 TEST(GraphBuilder, OneThreadIsRepeatable) {
   const Data data = Clustered();
   const Result<BuiltGraph> a = data.Build(1500, nullptr, Options(1)),

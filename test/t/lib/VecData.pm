@@ -122,20 +122,19 @@ sub recall
 	return $recall;
 }
 
-# Waits until the builder has nothing left to do with an index: at most a tail that is too short to be sealed,
-# and idle for two seconds.
+# Waits until the builder has nothing left to do in this database: no tail long enough to be sealed by itself, and all
+# idle for two seconds. Dies if that takes too long.
 sub wait_until_built
 {
-	my ($node, $index, $timeout) = @_;
+	my ($node, $timeout) = @_;
 	my $end = time + ($timeout // 180);
 	my $idle_since;
-	my $state = '';
+	my $busy = '';
 	while (time < $end)
 	{
-		$state = $node->safe_psql('postgres',
-			"SELECT tail_length, state, segments, coverage FROM vec_indexes WHERE index = '$index'::regclass");
-		my ($tail, $word) = split /\|/, $state;
-		if ($tail < 256 && $word eq 'idle')
+		$busy = $node->safe_psql('postgres',
+			q(SELECT index, tail_length, state FROM vec_indexes WHERE tail_length >= 256 OR state <> 'idle'));
+		if ($busy eq '')
 		{
 			$idle_since //= time;
 			return 1 if time - $idle_since >= 2;
@@ -146,7 +145,7 @@ sub wait_until_built
 		}
 		sleep 0.2;
 	}
-	die "$index is not built: $state";
+	die "not built: $busy";
 }
 
 # The segments of an index in words.

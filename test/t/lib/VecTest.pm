@@ -20,8 +20,8 @@ our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
   exact_everywhere probes_differ probes_ok plan_uses_index
   wait_until log_since log_size wait_log_since
-  vec_dir vec_files vec_segments wait_sealed index_key
-  server_pids worker_pid kill_server kill_pid exited start_again
+  vec_dir vec_files vec_segments wait_sealed wait_settled index_key
+  server_pids kill_server kill_pid exited start_again wait_alive
   client stop_clients);
 
 # Settings for exhaustive scans by the index; to be put before a query.
@@ -54,6 +54,8 @@ shared_preload_libraries = 'vecckpt'
 max_worker_processes = 16
 autovacuum = off
 log_min_messages = info
+log_statement = none
+jit = off
 ));
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	return $node;
@@ -160,7 +162,7 @@ sub wait_until
 	{
 		return 1 if $condition->();
 		last if time() > $end;
-		usleep(100_000);
+		usleep(20_000);
 	}
 	diag("waited in vain: $what");
 	return 0;
@@ -235,6 +237,25 @@ sub wait_sealed
 		$params{seconds});
 }
 
+# Waits until the builder leaves an index that takes no writes now as it is: everything sealed, its segments the same
+# for a second and nobody at work.
+sub wait_settled
+{
+	my ($node, $index, %params) = @_;
+	my $database = $params{database} || 'postgres';
+	return 0 unless wait_sealed($node, $index, %params);
+	my ($before, $since) = ('', time());
+	return wait_until(
+		"the builder to leave index $index",
+		sub {
+			my $now = $node->safe_psql($database, "SELECT state FROM vec_indexes WHERE index = '$index'::regclass")
+			  . "\n" . vec_segments($node, $index, $database);
+			($before, $since) = ($now, time()) if $now ne $before;
+			return $now =~ /^idle\n/ && time() - $since > 1;
+		},
+		$params{seconds});
+}
+
 # The pids of the postmaster's children.
 sub server_pids
 {
@@ -249,15 +270,6 @@ sub server_pids
 		push @pids, $1 if defined $line && $line =~ /^(\d+) \(.*\) \S (\d+)/ && $2 == $postmaster;
 	}
 	return @pids;
-}
-
-# The pid of a background worker by its backend_type, or undef.
-sub worker_pid
-{
-	my ($node, $type) = @_;
-	my ($code, $out) =
-	  $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
-	return $code == 0 && $out =~ /^(\d+)$/ ? $1 : undef;
 }
 
 sub kill_pid { my ($pid) = @_; return kill(9, $pid); }
@@ -276,13 +288,14 @@ sub exited
 sub kill_server
 {
 	my ($node, %params) = @_;
-	my @pids = server_pids($node);
-	push @pids, $node->{_pid};
+	my @pids = (server_pids($node), $node->{_pid});
 	$node->kill9;
 	if ($params{all}) { kill(9, $_) foreach @pids; }
 	my $gone = wait_until('the killed server\'s processes to leave',
 		sub { !grep { !exited($_) } @pids }, $params{seconds} || 30);
 	if (!$gone) { kill(9, $_) foreach grep { !exited($_) } @pids; }
+	# A zombie that nobody has reaped yet would keep a new postmaster from starting.
+	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
 	return $gone;
 }
 
@@ -293,9 +306,23 @@ sub start_again
 	foreach my $try (1 .. 20)
 	{
 		return 1 if $node->start(fail_ok => 1);
+		$node->{_pid} = undef;
 		usleep(200_000);
 	}
 	return $node->start;
+}
+
+# Waits until a server that restarts by itself answers again.
+sub wait_alive
+{
+	my ($node, $seconds) = @_;
+	return wait_until(
+		'the server to answer',
+		sub {
+			my @psql = ('psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT 1');
+			return IPC::Run::run(\@psql, '<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
+		},
+		$seconds);
 }
 
 # A pgbench that runs a script in a loop until stopped or its server dies; for load in the background.
