@@ -13,8 +13,10 @@ OBJS = \
 	src/base/status.o \
 	src/os/file.o \
 	src/os/mapping.o \
+	src/hnsw/byte_kernels.o \
 	src/hnsw/codec.o \
 	src/hnsw/codec_none.o \
+	src/hnsw/codec_sq8.o \
 	src/hnsw/exact.o \
 	src/hnsw/graph_builder.o \
 	src/hnsw/graph_search.o \

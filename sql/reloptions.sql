@@ -36,3 +36,13 @@ CREATE INDEX t_three ON t USING vhnsw (v) WITH (dims = 3);
 INSERT INTO t VALUES (2, '{1,2}');
 SELECT count(*) FROM t;
 DROP TABLE t;
+-- Quantization: sq8 unless the metric is L1 or there are few dimensions.
+CREATE TABLE q (v real[]);
+CREATE INDEX q_default ON q USING vhnsw (v) WITH (dims = 9);
+CREATE INDEX q_few ON q USING vhnsw (v) WITH (dims = 8);
+CREATE INDEX q_l1 ON q USING vhnsw (v real_l1_ops) WITH (dims = 9, quantization = sq8);
+CREATE INDEX q_none ON q USING vhnsw (v) WITH (dims = 9, quantization = none);
+CREATE INDEX q_sq8 ON q USING vhnsw (v) WITH (dims = 9, quantization = 'sq8');
+SELECT index, quantization FROM vec_indexes WHERE "table" = 'q'::regclass ORDER BY index::text;
+CREATE INDEX ON q USING vhnsw (v) WITH (quantization = 'sq3');
+DROP TABLE q;

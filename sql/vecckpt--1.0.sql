@@ -107,8 +107,8 @@ GRANT EXECUTE ON FUNCTION vec_checkpoint(regclass) TO pg_checkpoint;
 
 CREATE FUNCTION vec_index_info(
     OUT index regclass, OUT database name, OUT identity text, OUT metric text, OUT dims integer,
-    OUT m integer, OUT ef_construction integer, OUT entries bigint, OUT live_entries bigint,
-    OUT coverage bigint, OUT tail_length bigint, OUT segments integer, OUT file_bytes bigint,
+    OUT m integer, OUT ef_construction integer, OUT quantization text, OUT entries bigint,
+    OUT live_entries bigint, OUT coverage bigint, OUT tail_length bigint, OUT segments integer, OUT file_bytes bigint,
     OUT generation bigint, OUT durable_generation bigint, OUT state text, OUT last_error text,
     OUT last_checkpoint timestamp with time zone, OUT last_checkpoint_lsn pg_lsn, OUT warning text
 ) RETURNS SETOF record
@@ -118,7 +118,7 @@ COMMENT ON FUNCTION vec_index_info() IS
 
 CREATE VIEW vec_indexes AS
     SELECT f.index, i.indrelid::regclass AS "table", f.database, f.identity, f.metric, f.dims, f.m,
-           f.ef_construction, f.entries, f.live_entries, f.coverage, f.tail_length, f.segments,
+           f.ef_construction, f.quantization, f.entries, f.live_entries, f.coverage, f.tail_length, f.segments,
            f.file_bytes, f.generation, f.durable_generation, f.state, f.last_error,
            f.last_checkpoint, f.last_checkpoint_lsn, f.warning
     FROM vec_index_info() f LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = f.index;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "hnsw/codec_none.hpp"
+#include "hnsw/codec_sq8.hpp"
 
 namespace vecckpt {
 
@@ -48,11 +49,17 @@ void VectorStatistics::Merge(const VectorStatistics& other) {
 }
 
 Result<std::unique_ptr<Codec>> Codec::Train(CodeKind kind, Metric metric, uint32_t dims,
-                                            const VectorStatistics& statistics) {
+                                            const VectorStatistics& statistics,
+                                            std::span<const float> sample) {
   VECCKPT_RETURN_IF_ERROR(CheckShape(metric, dims));
+  if (!std::isfinite(statistics.max_magnitude)) {
+    return Status::InvalidArgument("vectors for a codec have values that are not finite");
+  }
   switch (kind) {
     case CodeKind::kNone:
       return NoneCodec::Train(metric, dims, statistics);
+    case CodeKind::kSq8:
+      return Sq8Codec::Train(metric, dims, statistics, sample);
   }
   return UnknownKind(kind);
 }
@@ -62,8 +69,18 @@ Result<std::unique_ptr<Codec>> Codec::Load(CodeKind kind, Metric metric, uint32_
   switch (kind) {
     case CodeKind::kNone:
       return NoneCodec::Load(metric, dims, parameters);
+    case CodeKind::kSq8:
+      return Sq8Codec::Load(metric, dims, parameters);
   }
   return UnknownKind(kind);
+}
+
+CodeKind Codec::KindFor(CodeKind wanted, Metric metric, uint32_t dims) {
+  return Sq8Codec::Serves(metric, dims) ? wanted : CodeKind::kNone;
+}
+
+size_t Codec::Stride(CodeKind kind, uint32_t dims) {
+  return kind == CodeKind::kSq8 ? Sq8Codec::Stride(dims) : NoneCodec::Stride(dims);
 }
 
 }  // namespace vecckpt

@@ -4,6 +4,8 @@
 // segment, padding zero) and compares codes. Its parameters are chosen once per segment from statistics of
 // the vectors (`Train`), stored in the `codec` section, and read back with `Load`.
 //
+// Code kind `sq8`: 8 bits a dimension of the vector minus the segment's mean (codec_sq8.hpp).
+//
 // Code kind `none`: the code is the vector as float32, multiplied by 2^-exponent; the exponent is 0 unless
 // the largest magnitude would let a float32 sum overflow, or let all of it underflow. Negative zero becomes
 // zero, so that equal vectors have equal codes. Under cosine the vector is divided by its norm first (in
@@ -15,6 +17,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -22,6 +25,9 @@
 #include "hnsw/types.hpp"
 
 namespace vecckpt {
+
+// How many vectors Train takes a mean from.
+constexpr size_t kTrainingSample = 256;
 
 // What Train wants to know of the vectors a segment will hold.
 struct VectorStatistics {
@@ -38,6 +44,9 @@ class QueryScorer {
   virtual float Distance(const std::byte* code) const = 0;
   // `count` consecutive codes.
   virtual void Distances(const std::byte* codes, size_t count, float* out) const = 0;
+  // The codes number nodes[0], nodes[1], ... of those that begin at `codes`, fetched ahead of their turn.
+  // REQUIRES: `out` has room for all.
+  virtual void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const = 0;
   // A number that the exact search distance of the code's vector, on its own scale, is never below.
   // `distance` is what Distance gave for the code.
   virtual double LowerBound(float distance, const std::byte* code) const = 0;
@@ -45,11 +54,19 @@ class QueryScorer {
 
 class Codec {
  public:
-  // The codec whose parameters suit vectors of these statistics.
+  // The codec whose parameters suit vectors of these statistics, of which `sample` holds some, one behind the
+  // other: kTrainingSample of them are as good as all. Without a sample sq8 works, but less exactly.
   static Result<std::unique_ptr<Codec>> Train(CodeKind kind, Metric metric, uint32_t dims,
-                                              const VectorStatistics& statistics);
+                                              const VectorStatistics& statistics,
+                                              std::span<const float> sample = {});
   // The codec with the given stored parameters; kCorruption if they are not what Train writes.
   static Result<std::unique_ptr<Codec>> Load(CodeKind kind, Metric metric, uint32_t dims, Bytes parameters);
+
+  // The code kind for an index that wants `wanted`: kNone where no other kind serves, which is L1 and up to 8
+  // dimensions.
+  static CodeKind KindFor(CodeKind wanted, Metric metric, uint32_t dims);
+  // stride() of a codec of this kind.
+  static size_t Stride(CodeKind kind, uint32_t dims);
 
   virtual ~Codec() = default;
   virtual CodeKind kind() const = 0;
@@ -66,7 +83,13 @@ class Codec {
   // REQUIRES: the vector is finite, non-zero under cosine, and Holds its statistics; `code` has stride()
   // bytes.
   virtual void Encode(const float* vector, std::byte* code) const = 0;
-  // A code of `other` (same kind, metric, dims) as a code of this codec.
+  // The vector that a code stands for, nearly; under cosine of length 1.
+  virtual void Decode(const std::byte* code, float* vector) const = 0;
+  // How far the code's vector (under cosine: scaled to length 1) may lie from the one that was encoded, on
+  // the vectors' scale; 0 for rounding alone.
+  virtual double CodeError(const std::byte* code) const = 0;
+  // A code of `other` (same kind, metric, dims) as a code of this codec. Lower bounds stay valid for the
+  // vector that was encoded first, so that they widen each time.
   virtual void Transcode(const Codec& other, const std::byte* from, std::byte* to) const = 0;
   // Distance of two codes, for graph building. Symmetric, never NaN.
   virtual float CodeDistance(const std::byte* a, const std::byte* b) const = 0;

@@ -15,23 +15,16 @@
 #include <limits>
 #include <string>
 
+#include "hnsw/codec_scale.hpp"
 #include "hnsw/exact.hpp"
+#include "hnsw/gather.hpp"
 #include "hnsw/kernels.hpp"
 
 namespace vecckpt {
 
 namespace {
 
-// Scaled values stay below 2^50: then kMaxDims squared differences stay below 2^116.
-constexpr int kMaxMagnitudeLog2 = 50;
-// Values all below 2^-40 are scaled up to near 1.
-constexpr int kSmallMagnitudeLog2 = -40;
-constexpr int32_t kMinExponent = -148;
-constexpr int32_t kMaxExponent = 128 - kMaxMagnitudeLog2;
-
 constexpr double kComponentError = 0x1p-71;
-// kMaxDims roundings of 2^-53, three times over for good measure.
-constexpr double kExactError = 0x1p-37;
 constexpr double kUnitVectorError = 1.01 * 0x1p-24;
 
 const float* Values(const std::byte* code) {
@@ -112,6 +105,11 @@ class FloatScorer final : public QueryScorer {
 
   void Distances(const std::byte* codes, size_t count, float* out) const override {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * query_.size() * sizeof(float));
+  }
+
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, query_.size() * sizeof(float), nodes, out,
+           [this](const std::byte* code) { return FloatScorer::Distance(code); });
   }
 
   double LowerBound(float distance, const std::byte* code) const override {
@@ -201,6 +199,10 @@ class WideScorer final : public QueryScorer {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * stride_);
   }
 
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, stride_, nodes, out, [this](const std::byte* code) { return WideScorer::Distance(code); });
+  }
+
   double LowerBound(float distance, const std::byte*) const override {
     if (!std::isfinite(distance)) return -std::numeric_limits<double>::infinity();
     const double dims = static_cast<double>(query_.size());
@@ -227,36 +229,14 @@ class WideScorer final : public QueryScorer {
   double constant_ = 0;
 };
 
-bool Fits(float max_magnitude, int exponent) {
-  return std::isfinite(max_magnitude) &&
-         std::ldexp(static_cast<double>(max_magnitude), -exponent) < std::ldexp(1.0, kMaxMagnitudeLog2);
-}
-
-int32_t ChooseExponent(float max_magnitude) {
-  if (max_magnitude == 0) return 0;
-  const int log2 = std::ilogb(max_magnitude);
-  if (log2 >= kMaxMagnitudeLog2) return log2 + 1 - kMaxMagnitudeLog2;
-  return log2 < kSmallMagnitudeLog2 ? log2 + 1 : 0;
-}
-
-bool IsChoosable(Metric metric, int32_t exponent) {
-  if (exponent == 0) return true;
-  if (metric == Metric::kCosine) return false;
-  return exponent > 0 ? exponent <= kMaxExponent
-                      : exponent >= kMinExponent && exponent <= kSmallMagnitudeLog2;
-}
-
 }  // namespace
 
 NoneCodec::NoneCodec(Metric metric, uint32_t dims, int32_t exponent)
-    : metric_(metric), dims_(dims), exponent_(exponent), stride_(AlignUp(dims * sizeof(float), 64)) {}
+    : metric_(metric), dims_(dims), exponent_(exponent), stride_(Stride(dims)) {}
 
 Result<std::unique_ptr<Codec>> NoneCodec::Train(Metric metric, uint32_t dims,
                                                 const VectorStatistics& statistics) {
-  if (!std::isfinite(statistics.max_magnitude)) {
-    return Status::InvalidArgument("vectors for a codec have values that are not finite");
-  }
-  const int32_t exponent = metric == Metric::kCosine ? 0 : ChooseExponent(statistics.max_magnitude);
+  const int32_t exponent = ChooseExponent(metric, statistics.max_magnitude);
   return std::unique_ptr<Codec>(new NoneCodec(metric, dims, exponent));
 }
 
@@ -266,10 +246,14 @@ Result<std::unique_ptr<Codec>> NoneCodec::Load(Metric metric, uint32_t dims, Byt
     return Status::Corruption("codec parameters have " + std::to_string(parameters.size()) + " bytes");
   }
   std::memcpy(&exponent, parameters.data(), sizeof(exponent));
-  if (!IsChoosable(metric, exponent)) {
+  if (!IsChoosableExponent(metric, exponent)) {
     return Status::Corruption("codec parameters have exponent " + std::to_string(exponent));
   }
   return std::unique_ptr<Codec>(new NoneCodec(metric, dims, exponent));
+}
+
+size_t NoneCodec::Stride(uint32_t dims) {
+  return AlignUp(dims * sizeof(float), 64);
 }
 
 std::vector<std::byte> NoneCodec::Parameters() const {
@@ -283,7 +267,7 @@ bool NoneCodec::SameAs(const Codec& other) const {
 }
 
 bool NoneCodec::Holds(const VectorStatistics& statistics) const {
-  return metric_ == Metric::kCosine || Fits(statistics.max_magnitude, exponent_);
+  return metric_ == Metric::kCosine || FitsScale(statistics.max_magnitude, exponent_);
 }
 
 VectorStatistics NoneCodec::StatisticsOf(const std::byte* code) const {
@@ -300,6 +284,10 @@ void NoneCodec::Encode(const float* vector, std::byte* code) const {
   }
 }
 
+void NoneCodec::Decode(const std::byte* code, float* vector) const {
+  Scale(Values(code), dims_, -exponent_, vector);
+}
+
 void NoneCodec::Transcode(const Codec& other, const std::byte* from, std::byte* to) const {
   std::memset(to, 0, stride_);
   const int32_t other_exponent = static_cast<const NoneCodec&>(other).exponent_;
@@ -312,7 +300,7 @@ float NoneCodec::CodeDistance(const std::byte* a, const std::byte* b) const {
 
 std::unique_ptr<QueryScorer> NoneCodec::Prepare(const float* query) const {
   const bool scaled_with_codes = metric_ == Metric::kL2 || metric_ == Metric::kL1;
-  if (scaled_with_codes && !Fits(MaxMagnitude(query, dims_), exponent_)) {
+  if (scaled_with_codes && !FitsScale(MaxMagnitude(query, dims_), exponent_)) {
     return std::make_unique<WideScorer>(metric_, dims_, stride_, exponent_, query);
   }
   return std::make_unique<FloatScorer>(metric_, dims_, stride_, exponent_, query);

@@ -1,10 +1,8 @@
 // The codec of code kind `none`: float32 values, multiplied by 2^-exponent (see codec.hpp).
 //
-// Under L2, inner product and L1 the exponent is 0 where the segment's largest magnitude lies between 2^-40
-// and 2^50; it brings larger ones below 2^50, where no float32 sum of kMaxDims squares overflows, and smaller
-// ones near 1, where squares do not underflow. Under cosine codes are unit vectors, the exponent is 0, and
-// half the squared Euclidean distance of two codes stands for the cosine distance: it is the same number for
-// exact unit vectors, and keeps its precision for near ones.
+// codec_scale.hpp says how the exponent is chosen. Under cosine codes are unit vectors, and half the squared
+// Euclidean distance of two codes stands for the cosine distance: it is the same number for exact unit
+// vectors, and keeps its precision for near ones.
 //
 // Parameters on disk: the exponent, 4 bytes, signed.
 
@@ -20,6 +18,8 @@ class NoneCodec final : public Codec {
                                               const VectorStatistics& statistics);
   static Result<std::unique_ptr<Codec>> Load(Metric metric, uint32_t dims, Bytes parameters);
 
+  static size_t Stride(uint32_t dims);
+
   CodeKind kind() const override { return CodeKind::kNone; }
   Metric metric() const override { return metric_; }
   uint32_t dims() const override { return dims_; }
@@ -29,6 +29,8 @@ class NoneCodec final : public Codec {
   bool Holds(const VectorStatistics& statistics) const override;
   VectorStatistics StatisticsOf(const std::byte* code) const override;
   void Encode(const float* vector, std::byte* code) const override;
+  void Decode(const std::byte* code, float* vector) const override;
+  double CodeError(const std::byte*) const override { return 0; }
   void Transcode(const Codec& other, const std::byte* from, std::byte* to) const override;
   float CodeDistance(const std::byte* a, const std::byte* b) const override;
   std::unique_ptr<QueryScorer> Prepare(const float* query) const override;

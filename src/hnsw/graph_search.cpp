@@ -1,16 +1,24 @@
 // See graph_search.hpp. Nodes are ordered by distance, then by id, so that ties never depend on the order of
 // arrival. Which node is expanded next depends on what was seen and not on the width: the width only says
 // when to stop. That is why resuming visits what a fresh search would.
+//
+// A node that is seen when `width` nearer ones are known cannot be expanded at this width: it waits unsorted,
+// as do the nodes that fall out of the `width` nearest. Widening sorts them in, each once.
 
 #include "hnsw/graph_search.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <utility>
 
 namespace vecckpt {
 
 namespace {
+
+constexpr size_t kFirstSeen = 256;
+constexpr size_t kMostExpected = size_t{1} << 16;
+constexpr uint32_t kLinksPerLine = 64 / sizeof(uint32_t);
 
 bool Nearer(const SeenNode& a, const SeenNode& b) {
   return a.distance != b.distance ? a.distance < b.distance : a.node < b.node;
@@ -41,15 +49,47 @@ class Heap {
     return node;
   }
 
+  // Pop, then Push.
+  SeenNode Replace(const SeenNode& node) {
+    const SeenNode top = nodes_.front();
+    SiftDown(node);
+    return top;
+  }
+
+  void PushAll(const std::vector<SeenNode>& nodes) {
+    if (nodes.size() < nodes_.size() / 4) {
+      for (const SeenNode& node : nodes) Push(node);
+    } else {
+      nodes_.insert(nodes_.end(), nodes.begin(), nodes.end());
+      std::make_heap(nodes_.begin(), nodes_.end(), After);
+    }
+  }
+
  private:
   static bool After(const SeenNode& a, const SeenNode& b) { return Before(b, a); }
+
+  // Moves `node` down from the top, which is free, to its place.
+  void SiftDown(const SeenNode& node) {
+    size_t at = 0;
+    for (size_t child = 1; child < nodes_.size(); child = 2 * at + 1) {
+      if (child + 1 < nodes_.size() && Before(nodes_[child + 1], nodes_[child])) ++child;
+      if (!Before(nodes_[child], node)) break;
+      nodes_[at] = nodes_[child];
+      at = child;
+    }
+    nodes_[at] = node;
+  }
+
   std::vector<SeenNode> nodes_;
 };
 
 // A set of node ids by open addressing: its cost follows what a search sees, not the graph's size.
 class NodeSet {
  public:
-  NodeSet() : slots_(kFirstSize, kNoNode) {}
+  // Room for `nodes` of them; more are taken as well.
+  void Reserve(size_t nodes) {
+    if (size_ == 0) slots_.assign(std::max(std::bit_ceil(2 * nodes), kLeastSize), kNoNode);
+  }
 
   size_t size() const { return size_; }
   size_t memory_bytes() const { return slots_.capacity() * sizeof(uint32_t); }
@@ -65,7 +105,7 @@ class NodeSet {
   }
 
  private:
-  static constexpr size_t kFirstSize = 1024;  // a power of two, as every size
+  static constexpr size_t kLeastSize = 64;  // a power of two, as every size
 
   uint32_t& Find(uint32_t node) {
     const size_t mask = slots_.size() - 1;
@@ -102,13 +142,17 @@ struct GraphStream::State {
   size_t width = 0;
   uint64_t distances = 0;
   NodeSet seen;
-  Heap<Nearer> frontier;       // seen, not expanded
-  Heap<Farther> best;          // the `width` nearest seen, the farthest of them on top
-  Heap<Nearer> rest;           // the others seen
-  std::vector<uint32_t> list;  // the unseen nodes of the list that is being expanded
+  Heap<Nearer> frontier;         // seen, not expanded, but for those in `far`
+  Heap<Farther> best;            // the `width` nearest seen, the farthest of them on top
+  Heap<Nearer> rest;             // the others seen, but for those in `far` and `fallen`
+  std::vector<SeenNode> far;     // seen at this width when `width` nearer ones were known
+  std::vector<SeenNode> fallen;  // out of `best` at this width
+  std::vector<uint32_t> list;    // the unseen nodes of the list that is being expanded
+  std::vector<float> scores;     // their distances
 
   const std::byte* CodeOf(uint32_t node) const { return codes.data() + node * stride; }
   SeenNode Score(uint32_t node);
+  void ScoreList();
   void See(const SeenNode& node, std::vector<SeenNode>* out);
   bool Closed() const;
   void Widen(size_t new_width);
@@ -124,17 +168,28 @@ SeenNode GraphStream::State::Score(uint32_t node) {
   return {node, scorer.Distance(CodeOf(node))};
 }
 
+// Distances of `list`, to `scores`.
+void GraphStream::State::ScoreList() {
+  distances += list.size();
+  scores.resize(list.size());
+  scorer.DistancesOf(codes.data(), list, scores.data());
+}
+
 void GraphStream::State::See(const SeenNode& node, std::vector<SeenNode>* out) {
   out->push_back(node);
-  frontier.Push(node);
-  if (best.size() < width) {
-    best.Push(node);
-  } else if (Nearer(node, best.top())) {
-    rest.Push(best.Pop());
-    best.Push(node);
+  if (best.size() >= width) {
+    if (!Nearer(node, best.top())) {
+      far.push_back(node);
+      return;
+    }
+    fallen.push_back(best.Replace(node));
   } else {
-    rest.Push(node);
+    best.Push(node);
   }
+  frontier.Push(node);
+  // It may be expanded soon.
+  const uint32_t* links = graph.links0.data() + size_t{node.node} * 2 * graph.m;
+  for (uint32_t i = 0; i < 2 * graph.m; i += kLinksPerLine) __builtin_prefetch(links + i);
 }
 
 bool GraphStream::State::Closed() const {
@@ -142,7 +197,13 @@ bool GraphStream::State::Closed() const {
 }
 
 void GraphStream::State::Widen(size_t new_width) {
+  if (new_width == width) return;
   width = new_width;
+  frontier.PushAll(far);
+  rest.PushAll(far);
+  rest.PushAll(fallen);
+  far.clear();
+  fallen.clear();
   while (best.size() < width && !rest.empty()) best.Push(rest.Pop());
 }
 
@@ -185,15 +246,20 @@ Status GraphStream::State::Descend(SeenNode* nearest) {
       moved = false;
       std::span<const uint32_t> links;
       VECCKPT_RETURN_IF_ERROR(UpperList(rank, level, &links));
+      list.clear();
       for (const uint32_t link : links) {
         if (link == kNoNode) break;
         if (link >= graph.upper_nodes.size() || graph.upper_nodes[link] >= graph.node_count) {
           return Status::Corruption("link on an upper level of graph is out of range");
         }
-        const SeenNode candidate = Score(graph.upper_nodes[link]);
+        list.push_back(graph.upper_nodes[link]);
+      }
+      ScoreList();
+      for (size_t i = 0; i < list.size(); ++i) {
+        const SeenNode candidate{list[i], scores[i]};
         if (Nearer(candidate, *nearest)) {
           *nearest = candidate;
-          rank = link;
+          rank = links[i];
           moved = true;
         }
       }
@@ -207,6 +273,9 @@ Status GraphStream::State::Start(std::vector<SeenNode>* out) {
   if (graph.node_count == 0) return Status::Ok();
   VECCKPT_RETURN_IF_ERROR(CheckSizes());
   list.reserve(2 * size_t{graph.m});
+  // What a search sees, by experience; a larger set grows.
+  const size_t expected = kFirstSeen + width * graph.m;
+  seen.Reserve(std::min<size_t>(graph.node_count, std::min(expected, kMostExpected)));
   const SeenNode entry = Score(graph.entry_node);
   SeenNode landing = entry;
   VECCKPT_RETURN_IF_ERROR(Descend(&landing));
@@ -222,11 +291,10 @@ Status GraphStream::State::Expand(uint32_t node, std::vector<SeenNode>* out) {
   for (const uint32_t link : graph.links0.subspan(node * length, length)) {
     if (link == kNoNode) break;
     if (link >= graph.node_count) return Status::Corruption("link of graph is out of range");
-    if (!seen.Insert(link)) continue;
-    __builtin_prefetch(CodeOf(link));
-    list.push_back(link);
+    if (seen.Insert(link)) list.push_back(link);
   }
-  for (const uint32_t link : list) See(Score(link), out);
+  ScoreList();
+  for (size_t i = 0; i < list.size(); ++i) See({list[i], scores[i]}, out);
   return Status::Ok();
 }
 
@@ -248,7 +316,8 @@ Status GraphStream::Advance(size_t width, size_t max_seen, std::vector<SeenNode>
 }
 
 bool GraphStream::exhausted() const {
-  return (state_->started || state_->graph.node_count == 0) && state_->frontier.empty();
+  return (state_->started || state_->graph.node_count == 0) && state_->frontier.empty() &&
+         state_->far.empty();
 }
 
 size_t GraphStream::seen_count() const {
@@ -262,7 +331,8 @@ uint64_t GraphStream::distance_count() const {
 size_t GraphStream::memory_bytes() const {
   return sizeof(State) + state_->seen.memory_bytes() + state_->frontier.memory_bytes() +
          state_->best.memory_bytes() + state_->rest.memory_bytes() +
-         state_->list.capacity() * sizeof(uint32_t);
+         (state_->far.capacity() + state_->fallen.capacity()) * sizeof(SeenNode) +
+         state_->list.capacity() * sizeof(uint32_t) + state_->scores.capacity() * sizeof(float);
 }
 
 }  // namespace vecckpt

@@ -7,6 +7,49 @@
 
 namespace vecckpt {
 
+namespace {
+
+constexpr uint32_t kSuitSample = 64;
+// Transcoding between codecs that suit alike adds an error as large as the one there is.
+constexpr double kMaxErrorGrowth = 3;
+
+// Up to `most` nodes, evenly spread.
+std::vector<uint32_t> SampleNodes(const Segment& segment, uint32_t most) {
+  const uint64_t count = std::min(segment.node_count(), most);
+  std::vector<uint32_t> nodes;
+  for (uint64_t i = 0; i < count; ++i) {
+    nodes.push_back(static_cast<uint32_t>(i * segment.node_count() / count));
+  }
+  return nodes;
+}
+
+// About kTrainingSample vectors as their codes say, from each segment as many as its share.
+std::vector<float> SampleVectors(const Segments& segments, uint32_t dims) {
+  uint64_t total = 0;
+  for (const auto& segment : segments) total += segment->node_count();
+  std::vector<float> sample;
+  for (const auto& segment : segments) {
+    const uint64_t share =
+        (kTrainingSample * segment->node_count() + total - 1) / std::max<uint64_t>(total, 1);
+    for (const uint32_t node : SampleNodes(*segment, static_cast<uint32_t>(share))) {
+      sample.resize(sample.size() + dims);
+      segment->codec().Decode(segment->code(node), sample.data() + sample.size() - dims);
+    }
+  }
+  return sample;
+}
+
+Result<bool> HoldsAndSuitsAll(const Codec& codec, const Segments& segments, const std::atomic<bool>& cancel) {
+  for (const auto& segment : segments) {
+    const Result<bool> holds = HoldsAll(codec, *segment, cancel);
+    if (!holds.ok() || !*holds) return holds;
+    if (!SuitsCodes(codec, *segment)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool ExtentTable::Add(const ExtentRecord& record) {
   auto [found, added] = records_.try_emplace(record.extent, record);
   if (added || found->second.sequence >= record.sequence) return false;
@@ -92,6 +135,18 @@ Result<bool> HoldsAll(const Codec& codec, const Segment& segment, const std::ato
   return codec.Holds(statistics);
 }
 
+bool SuitsCodes(const Codec& codec, const Segment& segment) {
+  if (codec.SameAs(segment.codec())) return true;
+  CodeBuffer code(codec.stride());
+  double before = 0, after = 0;
+  for (const uint32_t node : SampleNodes(segment, kSuitSample)) {
+    codec.Transcode(segment.codec(), segment.code(node), code.data());
+    before += segment.codec().CodeError(segment.code(node));
+    after += codec.CodeError(code.data());
+  }
+  return after <= kMaxErrorGrowth * before;
+}
+
 Result<std::unique_ptr<Codec>> ChooseCodec(const Segments& segments, const Geometry& geometry,
                                            const ExtentTable& extents, const Liveness* liveness,
                                            const std::atomic<bool>& cancel) {
@@ -99,8 +154,17 @@ Result<std::unique_ptr<Codec>> ChooseCodec(const Segments& segments, const Geome
   const bool shared = std::all_of(segments.begin(), segments.end(),
                                   [&](const auto& segment) { return first.SameAs(segment->codec()); });
   if (shared) return CopyCodec(first);
+  if (geometry.code_kind != CodeKind::kNone) {
+    const auto largest = std::max_element(segments.begin(), segments.end(), [](const auto& a, const auto& b) {
+      return a->entry_count() < b->entry_count();
+    });
+    const Result<bool> suits = HoldsAndSuitsAll((*largest)->codec(), segments, cancel);
+    if (!suits.ok()) return suits.status();
+    if (*suits) return CopyCodec((*largest)->codec());
+  }
 
   VectorStatistics statistics;
+  std::vector<float> sample;
   for (const std::shared_ptr<const Segment>& segment : segments) {
     LiveEntries live(*segment, extents, liveness);
     for (uint32_t node = 0; node < segment->node_count(); ++node) {
@@ -110,7 +174,8 @@ Result<std::unique_ptr<Codec>> ChooseCodec(const Segments& segments, const Geome
       if (!ordinals.empty()) statistics.Merge(segment->codec().StatisticsOf(segment->code(node)));
     }
   }
-  return Codec::Train(geometry.code_kind, geometry.metric, geometry.dims, statistics);
+  if (geometry.code_kind != CodeKind::kNone) sample = SampleVectors(segments, geometry.dims);
+  return Codec::Train(geometry.code_kind, geometry.metric, geometry.dims, statistics, sample);
 }
 
 }  // namespace vecckpt

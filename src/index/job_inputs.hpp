@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <span>
@@ -20,6 +21,17 @@
 namespace vecckpt {
 
 using Segments = std::vector<std::shared_ptr<const Segment>>;
+
+// Room for one code, aligned as codes are in a segment.
+class CodeBuffer {
+ public:
+  explicit CodeBuffer(size_t stride) : lines_(stride / 64) {}
+  std::byte* data() { return lines_.data()->data(); }
+
+ private:
+  struct alignas(64) Line : std::array<std::byte, 64> {};
+  std::vector<Line> lines_;
+};
 
 inline Status PollCancel(const std::atomic<bool>& cancel) {
   return cancel.load(std::memory_order_relaxed) ? Status::Cancelled() : Status::Ok();
@@ -71,7 +83,12 @@ Result<std::unique_ptr<Codec>> CopyCodec(const Codec& codec);
 // True if `codec` can take in every code of `segment`.
 Result<bool> HoldsAll(const Codec& codec, const Segment& segment, const std::atomic<bool>& cancel);
 
-// The inputs' codec if they share one, else one trained for their live nodes.
+// True if `codec` gives vectors codes not much less exact than those they have in `segment`, judged by a
+// sample of the nodes.
+bool SuitsCodes(const Codec& codec, const Segment& segment);
+
+// The codec for all inputs: the one they share; else that of the one with most entries, if it holds and suits
+// all; else one trained for their live nodes.
 Result<std::unique_ptr<Codec>> ChooseCodec(const Segments& segments, const Geometry& geometry,
                                            const ExtentTable& extents, const Liveness* liveness,
                                            const std::atomic<bool>& cancel);

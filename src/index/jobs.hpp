@@ -11,7 +11,9 @@
 // different sequences: the entries of the lower sequence are gone, and left out. An absorb keeps the graph,
 // the node numbers and the codec of the graph segment with the most entries, its *base* (whose dead nodes
 // stay as nodes without entries), unless `keep_base_graph` is false: then all is built anew from live nodes.
-// If the other inputs cannot be held by the base's codec, all is built anew with one that holds them.
+// If the other inputs cannot be held by the base's codec, all is built anew with one that holds them. Codes
+// are copied between equal codecs, else transcoded, which makes sq8's lower bounds wider: so codecs are
+// handed on from segment to segment, and a rebuild keeps them too (it has no vectors to train with).
 //
 // Thread safety: functions without shared state; inputs are immutable while a job runs.
 
@@ -51,6 +53,9 @@ struct EntryBatch {
 struct SealInput {
   JobOutput output;
   EntryBatch entries;
+  // A segment that the result will be merged with, or null. Its codec is taken where it suits the entries
+  // about as well as one of their own, so that codes can be copied then.
+  std::shared_ptr<const Segment> neighbour = nullptr;
 };
 Result<SegmentHeader> RunSeal(const SealInput& input, JobContext& context);
 
@@ -75,7 +80,8 @@ Result<SegmentHeader> RunGraph(const GraphInput& input, JobContext& context);
 // all.
 class FlatSegmentBuilder {
  public:
-  // `statistics` must cover every vector that will be added.
+  // `statistics` must cover every vector that will be added. The codec's mean is that of the
+  // first batch.
   static Result<std::unique_ptr<FlatSegmentBuilder>> Create(const JobOutput& output,
                                                             const VectorStatistics& statistics);
   ~FlatSegmentBuilder();

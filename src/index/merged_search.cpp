@@ -28,7 +28,7 @@ struct MergedSearch::State {
   std::vector<float> query;
   std::vector<SegmentSource> sources;
   std::vector<BoundedNode> found;  // scratch
-  MergeHeap<Candidate> waiting;
+  WaitingCandidates waiting;
   MergeHeap<ResolvedRow> resolved;
   uint64_t tail_entries = 0;
 
@@ -48,7 +48,7 @@ struct MergedSearch::State {
 
   uint64_t SeenCount() const;
   size_t MemoryBytes() const;
-  void AddFound(uint32_t source, bool heapify_later);
+  void AddFound(uint32_t source);
   Status CloseStreams();
   Status AdvanceStream(uint32_t source);
   Result<bool> BeginRerank(Step* step);
@@ -76,15 +76,8 @@ Status MergedSearch::State::Corrupt(const Segment& segment, const std::string& w
   return Status::Corruption("segment \"" + segment.path() + "\" is corrupt: " + what);
 }
 
-void MergedSearch::State::AddFound(uint32_t source, bool heapify_later) {
-  for (const BoundedNode& node : found) {
-    const Candidate candidate{node.bound, source, node.node, 0};
-    if (heapify_later) {
-      waiting.Append(candidate);
-    } else {
-      waiting.Push(candidate);
-    }
-  }
+void MergedSearch::State::AddFound(uint32_t source) {
+  for (const BoundedNode& node : found) waiting.Push({node.bound, source, node.node, 0});
   found.clear();
 }
 
@@ -102,7 +95,7 @@ Status MergedSearch::State::AdvanceStream(uint32_t index) {
   Status status = source.Advance(own_max, &found);
   if (status.code() == StatusCode::kCorruption) corrupt_segment = source.segment().id();
   VECCKPT_RETURN_IF_ERROR(status);
-  AddFound(index, false);
+  AddFound(index);
   return Status::Ok();
 }
 
@@ -203,7 +196,7 @@ Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
     state.corrupt_segment = state.sources.back().segment().id();
   }
   VECCKPT_RETURN_IF_ERROR(status);
-  state.AddFound(index, true);
+  state.AddFound(index);
   return Status::Ok();
 }
 
@@ -220,7 +213,6 @@ void MergedSearch::Start() {
     const double own = static_cast<double>(source.segment().entry_count());
     source.SetShare(entries == 0 ? 0 : own / static_cast<double>(entries), state.options.ef_search);
   }
-  state.waiting.Heapify();
   state.resolved.Heapify();
   state.started = true;
 }

@@ -1,5 +1,6 @@
 // Entries of the log become a flat segment: at once (RunSeal) or in batches (FlatSegmentBuilder).
 
+#include <algorithm>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -11,7 +12,12 @@ namespace vecckpt {
 
 namespace {
 
+constexpr size_t kSuitSample = 64;
+// A neighbour's codec may be this much less exact than an own one.
+constexpr double kMaxErrorGrowth = 1.5;
+
 Status CheckBatch(const EntryBatch& batch, const Geometry& geometry) {
+  if (geometry.dims == 0) return Status::InvalidArgument("no dimensions");
   if (geometry.slots_per_extent == 0) return Status::InvalidArgument("no slots in an extent");
   if (batch.vectors.size() / geometry.dims != batch.ordinals.size() ||
       batch.vectors.size() % geometry.dims != 0) {
@@ -68,21 +74,51 @@ Status AddEntries(const EntryBatch& batch, const Geometry& geometry, SegmentAsse
   return Status::Ok();
 }
 
-Result<std::unique_ptr<SegmentAssembly>> Begin(const JobOutput& output, const VectorStatistics& statistics) {
-  const Geometry& geometry = output.geometry;
-  Result<std::unique_ptr<Codec>> codec =
-      Codec::Train(geometry.code_kind, geometry.metric, geometry.dims, statistics);
-  if (!codec.ok()) return codec.status();
-  return SegmentAssembly::Create(output, std::move(*codec), ExtentTable());
+Result<std::unique_ptr<Codec>> TrainFor(const EntryBatch& batch, const Geometry& geometry,
+                                        const VectorStatistics& statistics) {
+  const size_t count = std::min(kTrainingSample, batch.ordinals.size());
+  return Codec::Train(geometry.code_kind, geometry.metric, geometry.dims, statistics,
+                      std::span<const float>(batch.vectors).first(count * geometry.dims));
+}
+
+// True if `codec` encodes a batch not much less exactly than `own`, which was trained for it.
+bool Suits(const Codec& codec, const Codec& own, const EntryBatch& batch,
+           const VectorStatistics& statistics) {
+  if (codec.kind() != own.kind() || codec.metric() != own.metric() || codec.dims() != own.dims())
+    return false;
+  if (!codec.Holds(statistics)) return false;
+  CodeBuffer code(own.stride());
+  double error = 0, own_error = 0;
+  const size_t step = std::max<size_t>(batch.ordinals.size() / kSuitSample, 1);
+  for (size_t i = 0; i < batch.ordinals.size(); i += step) {
+    const float* vector = batch.vectors.data() + i * own.dims();
+    codec.Encode(vector, code.data());
+    error += codec.CodeError(code.data());
+    own.Encode(vector, code.data());
+    own_error += own.CodeError(code.data());
+  }
+  return error <= kMaxErrorGrowth * own_error;
+}
+
+// The neighbour's codec, or one of the batch's own.
+Result<std::unique_ptr<Codec>> CodecOf(const SealInput& input) {
+  const VectorStatistics statistics = StatisticsOf(input.entries);
+  Result<std::unique_ptr<Codec>> own = TrainFor(input.entries, input.output.geometry, statistics);
+  if (!own.ok() || input.neighbour == nullptr) return own;
+  const Codec& offered = input.neighbour->codec();
+  return Suits(offered, **own, input.entries, statistics) ? CopyCodec(offered) : std::move(own);
 }
 
 }  // namespace
 
 Result<SegmentHeader> RunSeal(const SealInput& input, JobContext& context) {
   VECCKPT_RETURN_IF_ERROR(PollCancel(context.cancel));
-  Result<std::unique_ptr<SegmentAssembly>> assembly = Begin(input.output, StatisticsOf(input.entries));
-  if (!assembly.ok()) return assembly.status();
   VECCKPT_RETURN_IF_ERROR(CheckBatch(input.entries, input.output.geometry));
+  Result<std::unique_ptr<Codec>> codec = CodecOf(input);
+  if (!codec.ok()) return codec.status();
+  Result<std::unique_ptr<SegmentAssembly>> assembly =
+      SegmentAssembly::Create(input.output, std::move(*codec), ExtentTable());
+  if (!assembly.ok()) return assembly.status();
   (*assembly)->nodes().Reserve(input.entries.ordinals.size());
   VECCKPT_RETURN_IF_ERROR(AddEntries(input.entries, input.output.geometry, assembly->get(), &context.cancel));
   return (*assembly)->Finish(SegmentKind::kFlat, input.output, {}, HeaderWithoutGraph(), &context.cancel);
@@ -90,24 +126,37 @@ Result<SegmentHeader> RunSeal(const SealInput& input, JobContext& context) {
 
 struct FlatSegmentBuilder::State {
   JobOutput output;
-  std::unique_ptr<SegmentAssembly> assembly;
+  VectorStatistics statistics;
+  std::unique_ptr<SegmentAssembly> assembly;  // null before the first batch
+
+  // REQUIRES: no assembly yet. `batch` is what the codec is trained with.
+  Status Begin(const EntryBatch& batch);
 };
+
+Status FlatSegmentBuilder::State::Begin(const EntryBatch& batch) {
+  Result<std::unique_ptr<Codec>> codec = TrainFor(batch, output.geometry, statistics);
+  if (!codec.ok()) return codec.status();
+  Result<std::unique_ptr<SegmentAssembly>> created =
+      SegmentAssembly::Create(output, std::move(*codec), ExtentTable());
+  if (!created.ok()) return created.status();
+  assembly = std::move(*created);
+  return Status::Ok();
+}
 
 FlatSegmentBuilder::FlatSegmentBuilder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 FlatSegmentBuilder::~FlatSegmentBuilder() = default;
 
 Result<std::unique_ptr<FlatSegmentBuilder>> FlatSegmentBuilder::Create(const JobOutput& output,
                                                                        const VectorStatistics& statistics) {
-  Result<std::unique_ptr<SegmentAssembly>> assembly = Begin(output, statistics);
-  if (!assembly.ok()) return assembly.status();
   auto state = std::make_unique<State>();
   state->output = output;
-  state->assembly = std::move(*assembly);
+  state->statistics = statistics;
   return std::unique_ptr<FlatSegmentBuilder>(new FlatSegmentBuilder(std::move(state)));
 }
 
 Status FlatSegmentBuilder::Add(const EntryBatch& batch) {
   VECCKPT_RETURN_IF_ERROR(CheckBatch(batch, state_->output.geometry));
+  if (state_->assembly == nullptr) VECCKPT_RETURN_IF_ERROR(state_->Begin(batch));
   if (!state_->assembly->codec().Holds(StatisticsOf(batch))) {
     return Status::InvalidArgument("a batch has vectors that the statistics do not cover");
   }
@@ -115,14 +164,16 @@ Status FlatSegmentBuilder::Add(const EntryBatch& batch) {
 }
 
 uint64_t FlatSegmentBuilder::entry_count() const {
-  return state_->assembly->nodes().entry_count();
+  return state_->assembly == nullptr ? 0 : state_->assembly->nodes().entry_count();
 }
 
 uint64_t FlatSegmentBuilder::memory_bytes() const {
+  if (state_->assembly == nullptr) return 0;
   return state_->assembly->nodes().memory_bytes() + state_->assembly->extents().memory_bytes();
 }
 
 Result<SegmentHeader> FlatSegmentBuilder::Finish(PositionRange range, uint64_t end_hash, uint64_t max_lsn) {
+  if (state_->assembly == nullptr) VECCKPT_RETURN_IF_ERROR(state_->Begin(EntryBatch()));
   JobOutput& output = state_->output;
   output.range = range;
   output.end_hash = end_hash;

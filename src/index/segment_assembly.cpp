@@ -70,7 +70,7 @@ Result<SegmentHeader> SegmentAssembly::Finish(SegmentKind kind, const JobOutput&
   header.stride = static_cast<uint32_t>(codec_->stride());
   header.metric = static_cast<uint8_t>(geometry.metric);
   header.element_type = static_cast<uint8_t>(geometry.element_type);
-  header.code_kind = static_cast<uint8_t>(geometry.code_kind);
+  header.code_kind = static_cast<uint8_t>(codec_->kind());
   return writer_.Finish(header);
 }
 

@@ -8,7 +8,6 @@
 
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <memory>
 #include <span>
@@ -20,17 +19,6 @@
 #include "segment/segment_writer.hpp"
 
 namespace vecckpt {
-
-// Room for one code, aligned as codes are in a segment.
-class CodeBuffer {
- public:
-  explicit CodeBuffer(size_t stride) : lines_(stride / 64) {}
-  std::byte* data() { return lines_.data()->data(); }
-
- private:
-  struct alignas(64) Line : std::array<std::byte, 64> {};
-  std::vector<Line> lines_;
-};
 
 class SegmentAssembly {
  public:

@@ -13,6 +13,19 @@ namespace {
 constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a log line, unless asked for
 constexpr uint32 kMaxBackoffShift = 8;
 
+// The segment whose codec a new one should share: what it will be merged with or absorbed by.
+std::shared_ptr<const Segment> CodecSource(const IndexMapping* mapping) {
+  std::shared_ptr<const Segment> source;
+  if (mapping == nullptr) return source;
+  for (const auto& segment : mapping->segments) {
+    bool graph = segment->kind() == SegmentKind::kGraph;
+    bool source_graph = source != nullptr && source->kind() == SegmentKind::kGraph;
+    if (graph != source_graph ? graph : source == nullptr || segment->entry_count() > source->entry_count())
+      source = segment;
+  }
+  return source;
+}
+
 Status NewOutput(const IndexWork& work, JobOutput* output) {
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
   Result<uint64_t> id = RandomId();
@@ -249,7 +262,7 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
   input.seal_running = work->seal_running;
   input.merge_running = work->merge_running;
   input.large_running = builder->large_running;
-  input.stride = AlignUp(uint64{work->geometry.dims} * sizeof(float), kSectionAlignment);
+  input.stride = Codec::Stride(work->geometry.code_kind, work->geometry.dims);
   input.m = work->geometry.m;
   input.threads = threads;
   input.memory_limit = memory_limit;
@@ -330,6 +343,7 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   input->output.end_hash = end_hash;
   input->output.max_lsn = max_lsn;
   input->entries = std::move(builder->batch);
+  input->neighbour = CodecSource(work->mapping.get());
   builder->batch = EntryBatch();
   RunningJob running;
   running.key = work->key;

@@ -204,8 +204,12 @@ void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_b
 LogOptions LogOptionsOf(Relation index) {
   IndexOptions options = OptionsOf(index);
   const OpclassSupport* support = SupportOf(index);
-  return {static_cast<uint32>(options.dims), static_cast<uint32>(options.m),
-          static_cast<uint32>(options.ef_construction), support->metric, support->element_type};
+  return {static_cast<uint32>(options.dims),
+          static_cast<uint32>(options.m),
+          static_cast<uint32>(options.ef_construction),
+          support->metric,
+          support->element_type,
+          static_cast<CodeKind>(options.quantization)};
 }
 
 void InitMetaPage(Page page, const LogOptions& options, uint64 identity) {
@@ -220,7 +224,7 @@ void InitMetaPage(Page page, const LogOptions& options, uint64 identity) {
   meta->ef_construction = options.ef_construction;
   meta->metric = static_cast<uint8>(options.metric);
   meta->element_type = static_cast<uint8>(options.element_type);
-  meta->code_kind = static_cast<uint8>(CodeKind::kNone);
+  meta->code_kind = static_cast<uint8>(options.code_kind);
   meta->free_head = kNoExtent;
   meta->map_extent = kNoExtent;
   if (options.dims != 0) SetGeometry(meta, options.dims);

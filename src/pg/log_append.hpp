@@ -16,6 +16,7 @@ struct LogOptions {
   uint32 ef_construction;
   Metric metric;
   ElementType element_type;
+  CodeKind code_kind;  // wanted; see Codec::KindFor
 };
 
 LogOptions LogOptionsOf(Relation index);

@@ -3,6 +3,7 @@
 #include "pg/log_format.hpp"
 
 #include "base/checksum.hpp"
+#include "hnsw/codec.hpp"
 
 namespace vecckpt {
 
@@ -22,6 +23,8 @@ void SetGeometry(MetaPage* meta, uint32 dims) {
   meta->dims = dims;
   meta->vector_bytes = dims * sizeof(float);
   meta->slots_per_extent = Max(kMinSlots, Min(kMaxSlots, kMaxExtentBytes / meta->vector_bytes));
+  meta->code_kind = static_cast<uint8>(
+      Codec::KindFor(static_cast<CodeKind>(meta->code_kind), static_cast<Metric>(meta->metric), dims));
   uint32 stream = meta->slots_per_extent * meta->vector_bytes;
   meta->pages_per_extent = 1 + (stream + kPageCapacity - 1) / kPageCapacity;
 }

@@ -56,7 +56,7 @@ struct MetaPage {
   uint32 ef_construction;
   uint8 metric;
   uint8 element_type;
-  uint8 code_kind;
+  uint8 code_kind;  // the one wanted, until dims are known
   uint8 reserved;
   uint64 first_sequence;  // no earlier one has an extent
   uint64 next_sequence;   // the tail is the one before; 0: no extent yet

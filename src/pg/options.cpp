@@ -22,6 +22,9 @@ namespace {
 
 relopt_kind option_kind;
 
+relopt_enum_elt_def kQuantizationOptions[] = {
+    {"sq8", static_cast<int>(CodeKind::kSq8)}, {"none", static_cast<int>(CodeKind::kNone)}, {nullptr, 0}};
+
 const config_enum_entry kIterativeScanOptions[] = {
     {"off", static_cast<int>(IterativeScan::kOff), false},
     {"relaxed_order", static_cast<int>(IterativeScan::kRelaxedOrder), false},
@@ -72,6 +75,9 @@ void DefineOptions(bool preloaded) {
                     kDefaultEfConstruction, kMinEfConstruction, kMaxEfConstruction, AccessExclusiveLock);
   add_int_reloption(option_kind, "dims", "Number of dimensions; 0 lets the first vector decide", 0, 0,
                     static_cast<int>(kMaxDims), AccessExclusiveLock);
+  add_enum_reloption(option_kind, "quantization", "How segments keep vectors for search",
+                     kQuantizationOptions, static_cast<int>(kDefaultQuantization),
+                     "Valid values are \"sq8\" and \"none\".", AccessExclusiveLock);
   DefineSearchSettings();
   DefineBuilderSettings(preloaded);
   MarkGUCPrefixReserved("vhnsw");
@@ -80,7 +86,7 @@ void DefineOptions(bool preloaded) {
 
 IndexOptions OptionsOf(Relation index) {
   if (index->rd_options != nullptr) return *reinterpret_cast<IndexOptions*>(index->rd_options);
-  return {0, kDefaultM, kDefaultEfConstruction, 0};
+  return {0, kDefaultM, kDefaultEfConstruction, 0, static_cast<int>(kDefaultQuantization)};
 }
 
 uint32 BuildThreads() {
@@ -93,7 +99,8 @@ bytea* vhnswoptions(Datum reloptions, bool validate) {
   static const relopt_parse_elt kOptions[] = {
       {"m", RELOPT_TYPE_INT, offsetof(IndexOptions, m)},
       {"ef_construction", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_construction)},
-      {"dims", RELOPT_TYPE_INT, offsetof(IndexOptions, dims)}};
+      {"dims", RELOPT_TYPE_INT, offsetof(IndexOptions, dims)},
+      {"quantization", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantization)}};
   return static_cast<bytea*>(build_reloptions(reloptions, validate, option_kind, sizeof(IndexOptions),
                                               kOptions, lengthof(kOptions)));
 }

@@ -25,7 +25,8 @@ struct IndexOptions {
   int32 vl_len_;  // varlena header, do not touch directly
   int m;
   int ef_construction;
-  int dims;  // 0: the first vector decides
+  int dims;          // 0: the first vector decides
+  int quantization;  // a CodeKind
 };
 
 constexpr int kDefaultM = 16;
@@ -34,6 +35,7 @@ constexpr int kMaxM = 100;
 constexpr int kDefaultEfConstruction = 64;
 constexpr int kMinEfConstruction = 4;
 constexpr int kMaxEfConstruction = 1000;
+constexpr CodeKind kDefaultQuantization = CodeKind::kSq8;  // L1 and up to 8 dimensions have none
 
 // Called once from _PG_init. `preloaded`: the library is in shared_preload_libraries.
 void DefineOptions(bool preloaded);

@@ -31,6 +31,16 @@ const char* MetricName(uint8 metric) {
   return "unknown";
 }
 
+const char* QuantizationName(uint8 code_kind) {
+  switch (static_cast<CodeKind>(code_kind)) {
+    case CodeKind::kNone:
+      return "none";
+    case CodeKind::kSq8:
+      return "sq8";
+  }
+  return "unknown";
+}
+
 // The OIDs of this database's vhnsw indexes that have storage.
 int ListIndexes(Oid** oids) {
   int count = 0;
@@ -133,6 +143,7 @@ enum IndexColumn {
   kDims,
   kM,
   kEfConstruction,
+  kQuantization,
   kEntries,
   kLiveEntries,
   kCoverage,
@@ -171,6 +182,7 @@ void FillFromLog(Row* row, LogReader* reader, const IndexFields& fields, const I
   row->Set(kDims, Int32GetDatum(static_cast<int32>(meta->dims)));
   row->Set(kM, Int32GetDatum(static_cast<int32>(meta->m)));
   row->Set(kEfConstruction, Int32GetDatum(static_cast<int32>(meta->ef_construction)));
+  row->Set(kQuantization, CStringGetTextDatum(QuantizationName(meta->code_kind)));
   row->Set(kEntries, Int64GetDatum(static_cast<int64>(log.entries)));
   row->Set(kLiveEntries, Int64GetDatum(static_cast<int64>(log.live)));
   row->Set(kCoverage, Int64GetDatum(static_cast<int64>(facts.coverage_end)));

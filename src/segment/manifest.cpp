@@ -82,7 +82,7 @@ Status CheckHeader(const ManifestHeader& header, const std::string& name) {
   if (header.element_type != static_cast<uint8_t>(ElementType::kFloat32)) {
     return Unsupported(name, "unknown element type " + std::to_string(header.element_type));
   }
-  if (header.code_kind != static_cast<uint8_t>(CodeKind::kNone)) {
+  if (!IsCodeKind(header.code_kind)) {
     return Unsupported(name, "unknown code kind " + std::to_string(header.code_kind));
   }
   if (header.persistence != 'p' && header.persistence != 'u') return Corrupt(name, "unknown persistence");

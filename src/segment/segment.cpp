@@ -77,7 +77,7 @@ Status CheckFields(const SegmentHeader& header, const std::string& path) {
   if (header.element_type != static_cast<uint8_t>(ElementType::kFloat32)) {
     return Unsupported(path, "unknown element type " + std::to_string(header.element_type));
   }
-  if (header.code_kind != static_cast<uint8_t>(CodeKind::kNone)) {
+  if (!IsCodeKind(header.code_kind)) {
     return Unsupported(path, "unknown code kind " + std::to_string(header.code_kind));
   }
   if (header.dims < 1 || header.dims > kMaxDims) {

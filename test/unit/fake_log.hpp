@@ -25,13 +25,13 @@ class FakeLog {
   // Extents lie in another order than their sequences.
   static uint32_t ExtentOfSequence(uint64_t sequence) { return static_cast<uint32_t>(sequence ^ 5); }
 
-  FakeLog(Metric metric, uint32_t dims) {
+  FakeLog(Metric metric, uint32_t dims, CodeKind kind = CodeKind::kNone) {
     geometry_.dims = dims;
     geometry_.m = 8;
     geometry_.ef_construction = 40;
     geometry_.slots_per_extent = kSlots;
     geometry_.metric = metric;
-    geometry_.code_kind = CodeKind::kNone;
+    geometry_.code_kind = kind;
   }
 
   void Add(std::span<const float> vector) { values_.insert(values_.end(), vector.begin(), vector.end()); }
@@ -79,9 +79,10 @@ class FakeLog {
     return output;
   }
 
-  std::shared_ptr<const Segment> Seal(size_t begin, size_t end) {
+  std::shared_ptr<const Segment> Seal(size_t begin, size_t end,
+                                      std::shared_ptr<const Segment> neighbour = nullptr) {
     JobContext context;
-    return Open(RunSeal({Output(begin, end), Read(begin, end)}, context));
+    return Open(RunSeal({Output(begin, end), Read(begin, end), std::move(neighbour)}, context));
   }
 
   std::shared_ptr<const Segment> Merge(std::vector<std::shared_ptr<const Segment>> inputs,

@@ -361,6 +361,8 @@ TEST(GraphBuilder, ObeysTheCancelFlag) {
     bool Holds(const VectorStatistics& statistics) const override { return codec_.Holds(statistics); }
     VectorStatistics StatisticsOf(const std::byte* code) const override { return codec_.StatisticsOf(code); }
     void Encode(const float* vector, std::byte* code) const override { codec_.Encode(vector, code); }
+    void Decode(const std::byte* code, float* vector) const override { codec_.Decode(code, vector); }
+    double CodeError(const std::byte* code) const override { return codec_.CodeError(code); }
     void Transcode(const Codec& other, const std::byte* from, std::byte* to) const override {
       codec_.Transcode(other, from, to);
     }

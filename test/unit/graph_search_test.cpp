@@ -33,6 +33,9 @@ class LineScorer final : public QueryScorer {
   void Distances(const std::byte* codes, size_t count, float* out) const override {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * sizeof(float));
   }
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    for (size_t i = 0; i < nodes.size(); ++i) out[i] = Distance(codes + nodes[i] * sizeof(float));
+  }
   double LowerBound(float distance, const std::byte*) const override { return distance; }
 
  private:

@@ -372,6 +372,114 @@ TEST(JobsTest, RefusesOtherGeometry) {
   EXPECT_EQ(RunMerge({input.output, {}, nullptr}, context).status().code(), StatusCode::kInvalidArgument);
 }
 
+// Bounds hold for the vectors that were sealed, whatever way their codes have come since.
+void ExpectBoundsHold(const FakeLog& log, const Segment& segment) {
+  for (size_t q = 0; q < log.size(); q += 97) {
+    const auto scorer = segment.codec().Prepare(log.Vector(q));
+    for (uint32_t node = 0; node < segment.node_count(); ++node) {
+      const double bound = scorer->LowerBound(scorer->Distance(segment.code(node)), segment.code(node));
+      for (uint64_t ordinal : FakeLog::Ordinals(segment, node)) {
+        const float* vector = log.Vector(FakeLog::PositionOf(ordinal));
+        ASSERT_LE(bound, ExactDistance(log.geometry().metric, log.Vector(q), vector, log.geometry().dims));
+      }
+    }
+  }
+}
+
+// `count` vectors around a point that is `offset` away from the origin in every other direction.
+void AddAround(FakeLog* log, size_t count, float offset, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> vector(log->geometry().dims);
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t d = 0; d < vector.size(); ++d) vector[d] = normal(random) + (d % 2 == 0 ? offset : -offset);
+    log->Add(vector);
+  }
+}
+
+constexpr Metric kSq8Metrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine};
+
+TEST(Sq8JobsTest, CodecsAreHandedOn) {
+  for (const Metric metric : kSq8Metrics) {
+    FakeLog log(metric, 24, CodeKind::kSq8);
+    log.AddRandom(1500, 20);
+    const auto base = log.Graph(0, 1000);
+    EXPECT_EQ(base->header().code_kind, static_cast<uint8_t>(CodeKind::kSq8));
+    const auto alone = log.Seal(1000, 1300);
+    EXPECT_FALSE(alone->codec().SameAs(base->codec()));
+    const auto first = log.Seal(1000, 1300, base);
+    const auto second = log.Seal(1300, 1500, first);
+    EXPECT_TRUE(first->codec().SameAs(base->codec()));
+    const auto merged = log.Merge({first, second});
+    EXPECT_TRUE(merged->codec().SameAs(base->codec()));
+    const auto absorbed = log.Graph(log.ToGraph({base, merged}));
+    EXPECT_TRUE(absorbed->codec().SameAs(base->codec()));
+    for (const auto& segment : {first, merged, absorbed}) {
+      ExpectRightCodes(log, *segment);  // copied, not transcoded
+      ExpectBoundsHold(log, *segment);
+    }
+    GraphInput rebuild = log.ToGraph({absorbed});
+    rebuild.keep_base_graph = false;
+    EXPECT_TRUE(log.Graph(rebuild)->codec().SameAs(base->codec()));
+  }
+}
+
+// A mean of quite other vectors would waste the codes' range.
+TEST(Sq8JobsTest, UnsuitableCodecsAreNotTaken) {
+  FakeLog log(Metric::kL2, 24, CodeKind::kSq8);
+  AddAround(&log, 300, 0, 21);
+  AddAround(&log, 300, 1000, 22);
+  const auto near = log.Seal(0, 300);
+  const auto far = log.Seal(300, 600, near);
+  EXPECT_FALSE(far->codec().SameAs(near->codec()));
+  EXPECT_LT(far->codec().CodeError(far->code(0)), 0.1);
+  // Another code kind's codec is of no use either.
+  log.geometry().code_kind = CodeKind::kNone;
+  const auto flat = log.Seal(0, 300, near);
+  EXPECT_EQ(flat->header().code_kind, static_cast<uint8_t>(CodeKind::kNone));
+}
+
+TEST(Sq8JobsTest, TranscodedCodesKeepTheirBounds) {
+  for (const Metric metric : kSq8Metrics) {
+    for (const float offset : {0.1f, 3.0f, 1000.0f}) {
+      FakeLog log(metric, 24, CodeKind::kSq8);
+      AddAround(&log, 400, 0, 23);
+      AddAround(&log, 600, offset, 24);
+      const auto small = log.Seal(0, 400);
+      const auto large = log.Seal(400, 1000);
+      const auto merged = log.Merge({small, large});
+      EXPECT_EQ(FakeLog::Positions(*merged), Sequence(0, 1000));
+      ExpectBoundsHold(log, *merged);
+      const auto base = log.Graph(0, 400);
+      const auto absorbed = log.Graph(log.ToGraph({base, large}));
+      EXPECT_TRUE(absorbed->codec().SameAs(base->codec()));
+      EXPECT_EQ(FakeLog::Positions(*absorbed), Sequence(0, 1000));
+      ExpectBoundsHold(log, *absorbed);
+      if (HasFatalFailure()) return;
+      // Codecs that suit each other: the larger one's codes are copied.
+      if (offset < 1) {
+        EXPECT_TRUE(merged->codec().SameAs(large->codec()));
+      }
+    }
+  }
+}
+
+TEST(Sq8JobsTest, FlatSegmentBuilderTrainsOnItsFirstBatch) {
+  FakeLog log(Metric::kCosine, 24, CodeKind::kSq8);
+  AddAround(&log, 900, 2, 25);
+  auto builder = FlatSegmentBuilder::Create(log.Output(0, 1), {20.0f});
+  ASSERT_TRUE(builder.ok());
+  for (size_t begin = 0; begin < 900; begin += 300) {
+    ASSERT_TRUE((*builder)->Add(log.Read(begin, begin + 300)).ok());
+  }
+  const auto segment = log.Open((*builder)->Finish({0, 900}, 11, 12));
+  EXPECT_EQ(FakeLog::Positions(*segment), Sequence(0, 900));
+  ExpectRightCodes(log, *segment);
+  EXPECT_TRUE(segment->codec().SameAs(log.Seal(0, 300)->codec()));
+  const auto empty = FlatSegmentBuilder::Create(log.Output(0, 0), {0.0f});
+  EXPECT_EQ(log.Open((*empty)->Finish({0, 0}, 1, 2))->node_count(), 0u);
+}
+
 TEST(LivenessTest, ChecksSequenceUsedAndBits) {
   Liveness liveness(16);
   liveness.SetExtent(3, 7, 10, {0b100});

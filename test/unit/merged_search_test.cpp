@@ -21,7 +21,12 @@ struct Row {
   double distance;
 };
 
-class MergedSearchTest : public ::testing::TestWithParam<Metric> {
+struct Kind {
+  Metric metric;
+  CodeKind code;
+};
+
+class MergedSearchTest : public ::testing::TestWithParam<Kind> {
  protected:
   static double Distance(const FakeLog& log, size_t position, const std::vector<float>& query) {
     return ExactDistance(log.geometry().metric, query.data(), log.Vector(position), log.geometry().dims);
@@ -103,7 +108,7 @@ class MergedSearchTest : public ::testing::TestWithParam<Metric> {
 
 // With ef at the number of nodes nothing is approximate: the order is that of brute force, each row once.
 TEST_P(MergedSearchTest, WholeWidthIsExact) {
-  FakeLog log(GetParam(), 12);
+  FakeLog log(GetParam().metric, 12, GetParam().code);
   const auto segments = Mixture(&log);
   for (IterativeScan iterative :
        {IterativeScan::kOff, IterativeScan::kRelaxedOrder, IterativeScan::kStrictOrder}) {
@@ -125,7 +130,7 @@ TEST_P(MergedSearchTest, WholeWidthIsExact) {
 }
 
 TEST_P(MergedSearchTest, FirstRowsNeedFewReranks) {
-  FakeLog log(GetParam(), 12);
+  FakeLog log(GetParam().metric, 12, GetParam().code);
   const auto segments = Mixture(&log);
   const std::vector<float> query = RandomQuery(12, 6);
   auto search = Begin(log, Options(log), query, segments, kMixtureTail);
@@ -135,7 +140,7 @@ TEST_P(MergedSearchTest, FirstRowsNeedFewReranks) {
 }
 
 TEST_P(MergedSearchTest, RecallAtEf100) {
-  FakeLog log(GetParam(), 16);
+  FakeLog log(GetParam().metric, 16, GetParam().code);
   log.AddRandom(6000, 2);
   const std::vector<std::shared_ptr<const Segment>> segments = {log.Graph(0, 4000), log.Graph(4000, 5500),
                                                                 log.Seal(5500, 5800)};
@@ -153,7 +158,7 @@ TEST_P(MergedSearchTest, RecallAtEf100) {
 
 // Beyond ef a scan goes on: nothing is missing but what strict order drops.
 TEST_P(MergedSearchTest, LimitBeyondEf) {
-  FakeLog log(GetParam(), 12);
+  FakeLog log(GetParam().metric, 12, GetParam().code);
   const auto segments = Mixture(&log);
   const std::vector<float> query = RandomQuery(12, 7);
   for (IterativeScan iterative : {IterativeScan::kRelaxedOrder, IterativeScan::kStrictOrder}) {
@@ -171,8 +176,12 @@ TEST_P(MergedSearchTest, LimitBeyondEf) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Metrics, MergedSearchTest,
-                         ::testing::Values(Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1));
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, MergedSearchTest,
+    ::testing::Values(Kind{Metric::kL2, CodeKind::kNone}, Kind{Metric::kInnerProduct, CodeKind::kNone},
+                      Kind{Metric::kCosine, CodeKind::kNone}, Kind{Metric::kL1, CodeKind::kNone},
+                      Kind{Metric::kL2, CodeKind::kSq8}, Kind{Metric::kInnerProduct, CodeKind::kSq8},
+                      Kind{Metric::kCosine, CodeKind::kSq8}));
 
 class SearchTest : public MergedSearchTest {};
 

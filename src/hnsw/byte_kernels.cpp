@@ -1,0 +1,210 @@
+// See byte_kernels.hpp. Highway's kernel widens to 16 bits, which every processor can do; VNNI, which
+// Highway 1.0 lacks, multiplies unsigned by signed bytes and adds four products to a 32-bit lane without
+// saturation. There a product of two unsigned codes is a * (b - 128) + 128 * a.
+
+#include "hnsw/byte_kernels.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hnsw/byte_kernels.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace vecckpt {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <typename B>
+HWY_INLINE int32_t WideningDot(const uint8_t* HWY_RESTRICT a, const B* HWY_RESTRICT b, size_t n) {
+  size_t i = 0;
+  int32_t total = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::ScalableTag<int32_t> d32;
+  const hn::Repartition<int16_t, decltype(d32)> d16;
+  const hn::Rebind<uint8_t, decltype(d16)> da;
+  const hn::Rebind<B, decltype(d16)> db;
+  const size_t lanes = hn::Lanes(d16);
+  auto sum0 = hn::Zero(d32), sum1 = hn::Zero(d32), sum2 = hn::Zero(d32), sum3 = hn::Zero(d32);
+  const auto add = [&](const uint8_t* pa, const B* pb, auto& low, auto& high) HWY_ATTR {
+    low = hn::ReorderWidenMulAccumulate(d32, hn::PromoteTo(d16, hn::LoadU(da, pa)),
+                                        hn::PromoteTo(d16, hn::LoadU(db, pb)), low, high);
+  };
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    add(a + i, b + i, sum0, sum1);
+    add(a + i + lanes, b + i + lanes, sum2, sum3);
+  }
+  if (i + lanes <= n) {
+    add(a + i, b + i, sum0, sum1);
+    i += lanes;
+  }
+  const auto sum = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
+  total = hn::GetLane(hn::SumOfLanes(d32, sum));
+#endif
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
+}
+
+int32_t DotWithSignedKernel(const uint8_t* code, const int8_t* query, size_t n) {
+  return WideningDot(code, query, n);
+}
+int32_t DotKernel(const uint8_t* a, const uint8_t* b, size_t n) {
+  return WideningDot(a, b, n);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace vecckpt
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
+namespace vecckpt {
+
+HWY_EXPORT(DotWithSignedKernel);
+HWY_EXPORT(DotKernel);
+
+namespace {
+
+int32_t PortableDotWithSigned(const uint8_t* code, const int8_t* query, size_t n) {
+  return HWY_DYNAMIC_DISPATCH(DotWithSignedKernel)(code, query, n);
+}
+int32_t PortableDot(const uint8_t* a, const uint8_t* b, size_t n) {
+  return HWY_DYNAMIC_DISPATCH(DotKernel)(a, b, n);
+}
+
+constexpr ByteKernels kPortable{"highway", PortableDotWithSigned, PortableDot};
+
+#if defined(__x86_64__)
+
+#define VECCKPT_AVX512 __attribute__((target("avx512f,avx512bw,avx512vnni")))
+#define VECCKPT_AVX2 __attribute__((target("avx2,avxvnni")))
+
+VECCKPT_AVX512 int32_t Avx512DotWithSigned(const uint8_t* code, const int8_t* query, size_t n) {
+  __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0;
+  size_t i = 0;
+  for (; i + 128 <= n; i += 128) {
+    sum0 = _mm512_dpbusd_epi32(sum0, _mm512_loadu_si512(code + i), _mm512_loadu_si512(query + i));
+    sum1 = _mm512_dpbusd_epi32(sum1, _mm512_loadu_si512(code + i + 64), _mm512_loadu_si512(query + i + 64));
+  }
+  if (i + 64 <= n) {
+    sum0 = _mm512_dpbusd_epi32(sum0, _mm512_loadu_si512(code + i), _mm512_loadu_si512(query + i));
+    i += 64;
+  }
+  if (i < n) {
+    const __mmask64 rest = ~uint64_t{0} >> (64 - (n - i));
+    sum1 = _mm512_dpbusd_epi32(sum1, _mm512_maskz_loadu_epi8(rest, code + i),
+                               _mm512_maskz_loadu_epi8(rest, query + i));
+  }
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
+}
+
+// `products` gathers a * (b - 128), `sums` a.
+VECCKPT_AVX512 inline void Avx512Add(__m512i a, __m512i b, __m512i* products, __m512i* sums) {
+  *products = _mm512_dpbusd_epi32(*products, a, _mm512_xor_si512(b, _mm512_set1_epi8(-128)));
+  *sums = _mm512_dpbusd_epi32(*sums, a, _mm512_set1_epi8(1));
+}
+
+VECCKPT_AVX512 int32_t Avx512Dot(const uint8_t* a, const uint8_t* b, size_t n) {
+  __m512i products = _mm512_setzero_si512(), sums = products;
+  size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    Avx512Add(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i), &products, &sums);
+  }
+  if (i < n) {
+    const __mmask64 rest = ~uint64_t{0} >> (64 - (n - i));
+    Avx512Add(_mm512_maskz_loadu_epi8(rest, a + i), _mm512_maskz_loadu_epi8(rest, b + i), &products, &sums);
+  }
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(products, _mm512_slli_epi32(sums, 7)));
+}
+
+VECCKPT_AVX2 inline int32_t Avx2Total(__m256i sum) {
+  __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+  half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+  half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xB1));
+  return _mm_cvtsi128_si32(half);
+}
+
+VECCKPT_AVX2 inline __m256i Avx2Load(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+VECCKPT_AVX2 int32_t AvxVnniDotWithSigned(const uint8_t* code, const int8_t* query, size_t n) {
+  __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0;
+  size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    sum0 = _mm256_dpbusd_avx_epi32(sum0, Avx2Load(code + i), Avx2Load(query + i));
+    sum1 = _mm256_dpbusd_avx_epi32(sum1, Avx2Load(code + i + 32), Avx2Load(query + i + 32));
+  }
+  if (i + 32 <= n) {
+    sum0 = _mm256_dpbusd_avx_epi32(sum0, Avx2Load(code + i), Avx2Load(query + i));
+    i += 32;
+  }
+  int32_t total = Avx2Total(_mm256_add_epi32(sum0, sum1));
+  for (; i < n; ++i) total += code[i] * query[i];
+  return total;
+}
+
+VECCKPT_AVX2 int32_t AvxVnniDot(const uint8_t* a, const uint8_t* b, size_t n) {
+  __m256i products = _mm256_setzero_si256(), sums = products;
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const __m256i from_a = Avx2Load(a + i);
+    const __m256i from_b = _mm256_xor_si256(Avx2Load(b + i), _mm256_set1_epi8(-128));
+    products = _mm256_dpbusd_avx_epi32(products, from_a, from_b);
+    sums = _mm256_dpbusd_avx_epi32(sums, from_a, _mm256_set1_epi8(1));
+  }
+  int32_t total = Avx2Total(_mm256_add_epi32(products, _mm256_slli_epi32(sums, 7)));
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
+}
+
+#undef VECCKPT_AVX512
+#undef VECCKPT_AVX2
+
+bool HasAvx512Vnni() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+
+// Compilers do not all know its name. AVX2's answer includes that the system saves the registers.
+bool HasAvxVnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) &&
+         (eax & 1u << 4) != 0;
+}
+
+#endif  // __x86_64__
+
+struct Usable {
+  ByteKernels kernels[3];
+  size_t count = 0;
+
+  Usable() {
+#if defined(__x86_64__)
+    if (HasAvx512Vnni()) kernels[count++] = {"avx512-vnni", Avx512DotWithSigned, Avx512Dot};
+    if (HasAvxVnni()) kernels[count++] = {"avx-vnni", AvxVnniDotWithSigned, AvxVnniDot};
+#endif
+    kernels[count++] = kPortable;
+  }
+};
+
+}  // namespace
+
+std::span<const ByteKernels> AllByteKernels() {
+  static const Usable usable;
+  return {usable.kernels, usable.count};
+}
+
+const ByteKernels& BestByteKernels() {
+  return AllByteKernels().front();
+}
+
+}  // namespace vecckpt
+#endif

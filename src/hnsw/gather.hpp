@@ -1,0 +1,32 @@
+// Scoring codes that lie apart: while one is scored, the next ones are on their way into the cache.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace vecckpt {
+
+// How many codes ahead are fetched; more would crowd each other out of the processor's fill buffers.
+constexpr size_t kFetchAhead = 2;
+// Of a long code the rest comes by the processor's own prefetching.
+constexpr size_t kMostFetched = 2048;
+
+inline void FetchCode(const std::byte* code, size_t stride) {
+  for (size_t line = 0; line < stride && line < kMostFetched; line += 64) __builtin_prefetch(code + line);
+}
+
+// out[i] = distance(code number nodes[i]).
+template <typename Distance>
+void Gather(const std::byte* codes, size_t stride, std::span<const uint32_t> nodes, float* out,
+            Distance distance) {
+  const size_t count = nodes.size();
+  for (size_t i = 0; i < count && i < kFetchAhead; ++i) FetchCode(codes + nodes[i] * stride, stride);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kFetchAhead < count) FetchCode(codes + nodes[i + kFetchAhead] * stride, stride);
+    out[i] = distance(codes + nodes[i] * stride);
+  }
+}
+
+}  // namespace vecckpt
