@@ -12,6 +12,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -38,6 +39,14 @@ constexpr size_t kOwnSearchWidths[] = {10, 10, 10, 40, 40, 40};
 constexpr uint32_t kFewLinkedShare = 64;
 // No more than one node in so many becomes an orphan although it can be reached: orphans cost every search.
 constexpr uint32_t kMaxIsolatedShare = 1000;
+// A hub is the only link of at least so many nodes and of more than one node in so many.
+constexpr uint32_t kHubMinDependents = 64;
+constexpr uint32_t kHubDependentsShare = 100;
+// Hubs become orphans, so there may be only a few: so many, or one node in so many.
+constexpr uint32_t kMaxHubs = 16;
+constexpr uint32_t kMaxHubShare = 1000;
+// Without its hubs a graph may turn out to have others, but one that goes on so is better taken as it is.
+constexpr int kMaxHubRounds = 2;
 
 // hnswlib's data of a node is the node's id; the distance of two ids is that of their codes.
 class IdSpace final : public hnswlib::SpaceInterface<float> {
@@ -96,7 +105,7 @@ struct GraphBuilder::State {
   const Bytes codes;
   const uint32_t node_count;
   const std::span<const uint64_t> seeds;
-  const GraphView base;  // without nodes if there is none
+  GraphView base;  // without nodes if there is none, or none any more
   const GraphBuildOptions options;
   const CodeTable table;
   IdSpace space;
@@ -113,11 +122,18 @@ struct GraphBuilder::State {
 
   Status CheckInput() const;
   Status BaseLevels(std::vector<int>* levels) const;
-  Status CopyNode(uint32_t node, int level);
+  Status AddNode(uint32_t slot, uint32_t node, int level);
   Status CopyBase();
   Status SetLinks(uint32_t slot, int level, std::span<const uint32_t> links);
   Status InsertAll();
   void Insert(uint32_t node);
+
+  std::set<uint32_t> hubs;  // nodes left out of the graph
+  size_t MaxHubs() const { return std::max(kMaxHubs, node_count / kMaxHubShare); }
+  void FindHubsOfBase();
+  Status AddHubs();
+  Status FindHubs(std::set<uint32_t>* found) const;
+  Status InsertWithoutHubs();
 
   // Repair, on slots.
   std::vector<bool> reached;
@@ -129,7 +145,7 @@ struct GraphBuilder::State {
   Status Repair();
 
   // MakeFindable, on slots.
-  std::vector<bool> isolated;  // orphans without any link to them, by choice
+  std::vector<bool> isolated;  // orphans without any link to them, by choice; hubs among them
   Status SearchAll(const std::vector<bool>& marks, size_t width, std::vector<uint32_t>* lost) const;
   Status LinkInLost(const std::vector<uint32_t>& lost, size_t width, std::vector<bool>* touched);
   Status Isolate(std::span<const uint32_t> lost);
@@ -200,24 +216,25 @@ Status GraphBuilder::State::SetLinks(uint32_t slot, int level, std::span<const u
   return Status::Ok();
 }
 
-// A node without links yet. A copied node's slot is its id.
-Status GraphBuilder::State::CopyNode(uint32_t node, int level) {
-  std::memset(hnsw->get_linklist0(node), 0, hnsw->size_data_per_element_);
-  std::memcpy(hnsw->getDataByInternalId(node), &node, sizeof(node));
-  hnsw->setExternalLabel(node, node);
+// Adds a node without links, past hnswlib. REQUIRES: slot is the next one.
+Status GraphBuilder::State::AddNode(uint32_t slot, uint32_t node, int level) {
+  std::memset(hnsw->get_linklist0(slot), 0, hnsw->size_data_per_element_);
+  std::memcpy(hnsw->getDataByInternalId(slot), &node, sizeof(node));
+  hnsw->setExternalLabel(slot, node);
   if (level > 0) {
     // hnswlib frees it with free(); the odd byte is its own habit.
     const size_t size = hnsw->size_links_per_element_ * level + 1;
-    hnsw->linkLists_[node] = static_cast<char*>(calloc(size, 1));
-    if (hnsw->linkLists_[node] == nullptr) {
+    hnsw->linkLists_[slot] = static_cast<char*>(calloc(size, 1));
+    if (hnsw->linkLists_[slot] == nullptr) {
       return Status::OutOfMemory("out of memory while copying a graph");
     }
   }
-  hnsw->element_levels_[node] = level;
-  hnsw->cur_element_count = node + 1;
+  hnsw->element_levels_[slot] = level;
+  hnsw->cur_element_count = slot + 1;
   return Status::Ok();
 }
 
+// A copied node's slot is its id.
 Status GraphBuilder::State::CopyBase() {
   const uint32_t nodes = base.node_count;
   const size_t length = 2 * size_t{base.m};
@@ -227,7 +244,7 @@ Status GraphBuilder::State::CopyBase() {
   std::vector<int> levels;
   VECCKPT_RETURN_IF_ERROR(BaseLevels(&levels));
   // Nodes first: SetLinks checks the levels of those it links to.
-  for (uint32_t node = 0; node < nodes; ++node) VECCKPT_RETURN_IF_ERROR(CopyNode(node, levels[node]));
+  for (uint32_t node = 0; node < nodes; ++node) VECCKPT_RETURN_IF_ERROR(AddNode(node, node, levels[node]));
   for (uint32_t node = 0; node < nodes; ++node) {
     if (node % kCancelInterval == 0 && CancelSeen()) return Status::Cancelled();
     VECCKPT_RETURN_IF_ERROR(SetLinks(node, 0, base.links0.subspan(node * length, length)));
@@ -241,7 +258,25 @@ Status GraphBuilder::State::CopyBase() {
   }
   hnsw->enterpoint_node_ = base.entry_node;
   hnsw->maxlevel_ = static_cast<int>(base.max_level);
+  FindHubsOfBase();
   return Status::Ok();
+}
+
+// Only hubs have neither links nor links to them. They stay out, or the new nodes would gather around them.
+void GraphBuilder::State::FindHubsOfBase() {
+  std::vector<bool> linked(base.node_count, false);
+  linked[base.entry_node] = true;
+  for (uint32_t slot = 0; slot < base.node_count; ++slot) {
+    for (int level = 0; level <= hnsw->element_levels_[slot]; ++level) {
+      for (const uint32_t link : Links(slot, level)) linked[link] = linked[slot] = true;
+    }
+  }
+  std::set<uint32_t> found(hubs);
+  for (uint32_t slot = 0; slot < base.node_count; ++slot) {
+    if (!linked[slot]) found.insert(slot);
+    if (found.size() > MaxHubs()) return;  // a damaged base
+  }
+  hubs.swap(found);
 }
 
 void GraphBuilder::State::Insert(uint32_t node) {
@@ -251,11 +286,68 @@ void GraphBuilder::State::Insert(uint32_t node) {
 
 Status GraphBuilder::State::InsertAll() {
   uint32_t first = base.node_count;
-  if (first == 0) Insert(first++);  // alone: the others need an entry point
+  if (first == 0) {
+    while (hubs.contains(first)) ++first;
+    Insert(first++);  // alone: the others need an entry point
+  }
   WorkRange nodes(first, node_count, options.cancel);
   return RunInThreads(options.threads, &nodes, [&] {
-    for (uint32_t node; nodes.Take(&node);) Insert(node);
+    for (uint32_t node; nodes.Take(&node);) {
+      if (!hubs.contains(node)) Insert(node);
+    }
   });
+}
+
+// Gives hubs their slots: no links, no levels, no path to them.
+Status GraphBuilder::State::AddHubs() {
+  isolated.assign(node_count, false);
+  for (const uint32_t hub : hubs) {
+    uint32_t slot = hub;
+    if (hub >= base.node_count) {
+      slot = static_cast<uint32_t>(hnsw->cur_element_count);
+      VECCKPT_RETURN_IF_ERROR(AddNode(slot, hub, 0));
+    }
+    isolated[slot] = true;
+  }
+  return Status::Ok();
+}
+
+Status GraphBuilder::State::FindHubs(std::set<uint32_t>* found) const {
+  std::vector<uint32_t> dependents(node_count, 0);  // by slot
+  for (uint32_t slot = 0; slot < node_count; ++slot) {
+    if (slot % kCancelInterval == 0 && CancelSeen()) return Status::Cancelled();
+    const std::span<const uint32_t> links = Links(slot, 0);
+    if (links.size() == 1) ++dependents[links[0]];
+  }
+  for (uint32_t slot = 0; slot < node_count; ++slot) {
+    if (dependents[slot] >= kHubMinDependents && dependents[slot] > node_count / kHubDependentsShare) {
+      found->insert(NodeAt(slot));
+    }
+  }
+  return Status::Ok();
+}
+
+// Phases 1 and 2. A hub, such as the zero vector among rows that point everywhere, is nearer to most nodes
+// than any other node is. hnswlib links no node to what is nearer to one of its links than to itself: most
+// nodes get the hub as their only link, and its list has no room to link back. So if there are a few hubs,
+// all begins anew without them; a base is kept unless a hub is in it.
+Status GraphBuilder::State::InsertWithoutHubs() {
+  const uint64_t inserted_before = options.inserted != nullptr ? options.inserted->load() : 0;
+  for (int round = 0;; ++round) {
+    hnsw.reset();  // there is memory for one
+    hnsw = std::make_unique<Hnsw>(&space, node_count, options.m, options.ef_construction);
+    // With mult_ 0 hnswlib's own level is always 0, and the one that Insert passes counts.
+    hnsw->mult_ = 0;
+    if (base.node_count > 0) VECCKPT_RETURN_IF_ERROR(CopyBase());
+    VECCKPT_RETURN_IF_ERROR(InsertAll());
+    VECCKPT_RETURN_IF_ERROR(AddHubs());
+    std::set<uint32_t> found;
+    if (round < kMaxHubRounds) VECCKPT_RETURN_IF_ERROR(FindHubs(&found));
+    if (found.empty() || hubs.size() + found.size() > MaxHubs()) return Status::Ok();
+    if (*found.begin() < base.node_count) base = GraphView{};
+    hubs.merge(found);
+    if (options.inserted != nullptr) options.inserted->store(inserted_before);
+  }
 }
 
 void GraphBuilder::State::Reach(uint32_t slot) {
@@ -355,8 +447,8 @@ Status GraphBuilder::State::Repair() {
   return Status::Ok();
 }
 
-// Threads search for the marked slots; `lost` gets those that are not found, ascending, so that the threads
-// make no difference.
+// Threads search for the marked slots that are not isolated; `lost` gets those that are not found, ascending,
+// so that the threads make no difference.
 Status GraphBuilder::State::SearchAll(const std::vector<bool>& marks, size_t width,
                                       std::vector<uint32_t>* lost) const {
   lost->clear();
@@ -366,7 +458,7 @@ Status GraphBuilder::State::SearchAll(const std::vector<bool>& marks, size_t wid
     OwnSearch search(hnsw.get(), table, width);
     std::vector<uint32_t> not_found;
     for (uint32_t slot; slots.Take(&slot);) {
-      if (marks[slot] && !search.Finds(slot)) not_found.push_back(slot);
+      if (marks[slot] && !isolated[slot] && !search.Finds(slot)) not_found.push_back(slot);
     }
     const std::lock_guard<std::mutex> lock(mutex);
     lost->insert(lost->end(), not_found.begin(), not_found.end());
@@ -453,13 +545,7 @@ Status GraphBuilder::Build() {
   if (state.node_count == 0) return Status::Ok();
   if (state.CancelSeen()) return Status::Cancelled();
   try {
-    state.hnsw = std::make_unique<Hnsw>(&state.space, state.node_count, state.options.m,
-                                        state.options.ef_construction);
-    // With mult_ 0 hnswlib's own level is always 0, and the one that Insert passes counts.
-    state.hnsw->mult_ = 0;
-    if (state.base.node_count > 0) VECCKPT_RETURN_IF_ERROR(state.CopyBase());
-    VECCKPT_RETURN_IF_ERROR(state.InsertAll());
-    state.isolated.assign(state.node_count, false);
+    VECCKPT_RETURN_IF_ERROR(state.InsertWithoutHubs());
     VECCKPT_RETURN_IF_ERROR(state.Repair());
     // Under inner product a node's own code need not be near it.
     if (state.table.codec->metric() != Metric::kInnerProduct) VECCKPT_RETURN_IF_ERROR(state.MakeFindable());

@@ -1,7 +1,8 @@
 // Builds one HNSW graph over codes with hnswlib, several threads at once.
 //
 // Phases: (1) a base graph, if any, is copied in as nodes 0..base_nodes-1; (2) the remaining nodes are
-// inserted with addPoint by `threads` threads; (3) Repair makes nodes reachable over level 0 from the entry
+// inserted with addPoint by `threads` threads, and once or twice more without hubs, if there are any: nodes
+// that are the only link of many others; (3) Repair makes nodes reachable over level 0 from the entry
 // point; (4) MakeFindable, except under inner product, lets each be seen by a narrow search for its own code;
 // (5) the result is read out. hnswlib's data of a node is its 4-byte id; the distance call reads the
 // codes from the caller's bytes, which are normally a mapping of the output file.
@@ -56,8 +57,9 @@ class GraphBuilder {
     std::vector<uint32_t> links;
   };
   Upper UpperLevels() const;
-  // Nodes that no path reaches, ascending: those that could not be repaired, and a few (one in 1,000 at most)
-  // that no search for their own code would see.
+  // Nodes that no path reaches, ascending: those that could not be repaired, a few (one in 1,000 at most)
+  // that no search for their own code would see, and hubs (16 or one in 1,000 at most), which have no links
+  // either.
   const std::vector<uint32_t>& orphans() const;
   // How many links Repair and MakeFindable added.
   uint32_t repaired() const;

@@ -147,12 +147,16 @@ struct GraphStream::State {
   Heap<Nearer> rest;             // the others seen, but for those in `far` and `fallen`
   std::vector<SeenNode> far;     // seen at this width when `width` nearer ones were known
   std::vector<SeenNode> fallen;  // out of `best` at this width
+  std::vector<SeenNode> passed;  // as `far`, but nodes without entries, which are never in `best` or `rest`
   std::vector<uint32_t> list;    // the unseen nodes of the list that is being expanded
   std::vector<float> scores;     // their distances
 
   const std::byte* CodeOf(uint32_t node) const { return codes.data() + node * stride; }
   SeenNode Score(uint32_t node);
   void ScoreList();
+  bool HasEntries(uint32_t node) const {
+    return graph.entry_offsets.empty() || graph.entry_offsets[node] != graph.entry_offsets[node + 1];
+  }
   void See(const SeenNode& node, std::vector<SeenNode>* out);
   bool Closed() const;
   void Widen(size_t new_width);
@@ -176,14 +180,15 @@ void GraphStream::State::ScoreList() {
 }
 
 void GraphStream::State::See(const SeenNode& node, std::vector<SeenNode>* out) {
-  out->push_back(node);
-  if (best.size() >= width) {
-    if (!Nearer(node, best.top())) {
-      far.push_back(node);
-      return;
-    }
+  const bool counts = HasEntries(node.node);
+  if (counts) out->push_back(node);
+  if (best.size() >= width && !Nearer(node, best.top())) {
+    (counts ? far : passed).push_back(node);
+    return;
+  }
+  if (counts && best.size() >= width) {
     fallen.push_back(best.Replace(node));
-  } else {
+  } else if (counts) {
     best.Push(node);
   }
   frontier.Push(node);
@@ -200,6 +205,8 @@ void GraphStream::State::Widen(size_t new_width) {
   if (new_width == width) return;
   width = new_width;
   frontier.PushAll(far);
+  frontier.PushAll(passed);
+  passed.clear();
   rest.PushAll(far);
   rest.PushAll(fallen);
   far.clear();
@@ -214,6 +221,10 @@ Status GraphStream::State::CheckSizes() const {
   }
   if (stride == 0 || codes.size() / stride < nodes) {
     return Status::Corruption("graph has too few codes for its nodes");
+  }
+  if (!graph.entry_offsets.empty() &&
+      (graph.entry_offsets.size() != nodes + 1 || graph.entry_offsets[0] != 0)) {
+    return Status::Corruption("graph has wrong entry offsets");
   }
   if (graph.entry_node >= nodes) return Status::Corruption("entry point of graph is out of range");
   if (graph.entry_rank == kNoNode) return Status::Ok();
@@ -317,7 +328,7 @@ Status GraphStream::Advance(size_t width, size_t max_seen, std::vector<SeenNode>
 
 bool GraphStream::exhausted() const {
   return (state_->started || state_->graph.node_count == 0) && state_->frontier.empty() &&
-         state_->far.empty();
+         state_->far.empty() && state_->passed.empty();
 }
 
 size_t GraphStream::seen_count() const {
@@ -331,7 +342,7 @@ uint64_t GraphStream::distance_count() const {
 size_t GraphStream::memory_bytes() const {
   return sizeof(State) + state_->seen.memory_bytes() + state_->frontier.memory_bytes() +
          state_->best.memory_bytes() + state_->rest.memory_bytes() +
-         (state_->far.capacity() + state_->fallen.capacity()) * sizeof(SeenNode) +
+         (state_->far.capacity() + state_->fallen.capacity() + state_->passed.capacity()) * sizeof(SeenNode) +
          state_->list.capacity() * sizeof(uint32_t) + state_->scores.capacity() * sizeof(float);
 }
 

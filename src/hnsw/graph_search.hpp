@@ -4,6 +4,7 @@
 // node is farther than the width-th nearest seen one (the stream is *closed at width*) or none is left.
 // It starts level 0 from two nodes, the one where the descent through the upper levels lands and the entry
 // point: from there level-0 links reach every node but the orphans (graph_builder.hpp).
+// Nodes without entries are expanded like others, but neither count towards a width nor are given out.
 // Property, tested: resuming from a smaller width to `width` visits exactly the nodes that a fresh search
 // with ef = width visits.
 //

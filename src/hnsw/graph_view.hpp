@@ -27,6 +27,9 @@ struct GraphView {
   std::span<const uint32_t> upper_nodes;    // rank -> node
   std::span<const uint32_t> upper_offsets;  // rank -> first list; one more at the end
   std::span<const uint32_t> upper_links;    // lists * m ranks
+  // Node n has entries unless entry_offsets[n] == entry_offsets[n + 1]; empty: every node has. Nodes without
+  // are traversed only.
+  std::span<const uint32_t> entry_offsets;
 };
 
 }  // namespace vecckpt

@@ -47,7 +47,9 @@ def parse():
     for name, default in (quick if parameters.quick else full).items():
         if getattr(parameters, name) is None:
             setattr(parameters, name, default)
-    parameters.efs = [int(ef) for ef in parameters.efs.split(",") if ef] or ([20, 40, 80, 160, 320] if parameters.quick else [])
+    parameters.efs = [int(ef) for ef in parameters.efs.split(",") if ef]
+    if parameters.quick and not parameters.efs:
+        parameters.efs = [20, 40, 80, 160, 320]
     parameters.skip = set(filter(None, parameters.skip.split(",")))
     if parameters.quick:
         parameters.skip.add("default")
@@ -59,17 +61,19 @@ def parse():
 
 def settings():
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"shared_preload_libraries": "vecckpt", "shared_buffers": "4GB" if gigabytes >= 15 else f"{int(gigabytes * 256)}MB",
+    return {"shared_preload_libraries": "vecckpt",
+            "shared_buffers": "4GB" if gigabytes >= 15 else f"{int(gigabytes * 256)}MB",
             "maintenance_work_mem": "1GB", "max_parallel_maintenance_workers": "2", "max_parallel_workers": "8",
-            "max_worker_processes": "16", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "autovacuum": "off",
-            "jit": "off", "max_parallel_workers_per_gather": "0"}
+            "max_worker_processes": "16", "max_wal_size": "16GB", "min_wal_size": "2GB", "checkpoint_timeout": "1h",
+            "autovacuum": "off", "jit": "off", "max_parallel_workers_per_gather": "0"}
 
 
 def machine(connection):
     with open("/proc/cpuinfo") as file:
-        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
-    packages = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", "postgresql-17-pgvector", "libhnswlib-dev",
-                               "libhwy-dev", "g++"], capture_output=True, text=True).stdout.splitlines()
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    model = names[0] if names else platform.machine()
+    packages = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", "postgresql-17-pgvector",
+                               "libhnswlib-dev", "libhwy-dev", "g++"], capture_output=True, text=True).stdout.splitlines()
     extensions = dict(query(connection, "SELECT extname, extversion FROM pg_extension"))
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(),
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
@@ -82,9 +86,10 @@ class Bench:
         self.parameters = parameters
         self.output = output
         self.begin = time.monotonic()
-        self.results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "sets": {},
-                        "builds": [], "sizes": [], "points": [], "raw": {}, "inserts": [], "while_inserting": [], "wal": {},
-                        "vacuum": [], "start": [], "failures": [], "phase_seconds": {}, "repeat": parameters.repeat,
+        now = datetime.datetime.now(datetime.timezone.utc)
+        self.results = {"date": now.strftime("%Y-%m-%d %H:%M UTC"), "sets": {}, "builds": [], "sizes": [], "points": [],
+                        "raw": {}, "inserts": [], "while_inserting": [], "wal": {}, "vacuum": [], "start": [],
+                        "failures": [], "phase_seconds": {}, "repeat": parameters.repeat,
                         "build_repeat": parameters.build_repeat, "m": parameters.m,
                         "ef_construction": parameters.ef_construction, "our_with": parameters.our_with,
                         "quick": parameters.quick, "settings": settings()}
@@ -144,12 +149,14 @@ class Bench:
         return (50_000 if dims < 512 else 10_000) if self.parameters.quick else None
 
     def storages(self, data):
-        return ["plain"] + (["default"] if tables.has_default_storage(data) and "default" not in self.parameters.skip else [])
+        both = tables.has_default_storage(data) and "default" not in self.parameters.skip
+        return ["plain", "default"] if both else ["plain"]
 
     def load(self, data, writing):
         self.say(f"{data.label}: loading {data.rows} x {data.dims}, {data.metric}")
         data.find_truth(self.parameters.raw, 100, os.path.join(self.parameters.work, "truth.ibin"))
-        tables.load(self.connection, data, self.parameters.work, self.storages(data), min(data.rows // 2, 40_000) if writing else 1)
+        tables.load(self.connection, data, self.parameters.work, self.storages(data),
+                    min(data.rows // 2, 40_000) if writing else 1)
 
     def build(self, data):
         for storage in self.storages(data):
@@ -190,13 +197,15 @@ class Bench:
     def insert(self, data):
         if "insert" in self.parameters.skip:
             return
-        writes.prepare(self.connection, data)
+        writes.prepare(self.server, self.connection, data)
         seconds = max(1, round(2 * self.parameters.seconds))
         for repetition in range(self.parameters.repeat):
             for synchronous in (False, True):
                 for clients in (1,) if synchronous and self.parameters.quick else (1, 2, 8):
-                    self.say(f"{data.label}: inserts, {clients} clients, synchronous_commit {'on' if synchronous else 'off'}")
-                    for kind in ("none",) + tables.KINDS:
+                    self.say(f"{data.label}: inserts, {clients} clients, synchronous_commit "
+                             f"{'on' if synchronous else 'off'}")
+                    kinds = ("none",) + tables.KINDS
+                    for kind in kinds if repetition % 2 == 0 else kinds[::-1]:
                         self.results["inserts"].append(
                             writes.inserts(self.server, self.connection, data, kind, clients, synchronous, seconds))
                         writes.remove_inserted(self.connection, data, kind)
@@ -211,12 +220,13 @@ class Bench:
                 writes.remove_inserted(self.connection, data, kind)
                 self.results["while_inserting"].append(
                     {"set": data.name, "kind": kind, "ef": ef, "alone_ms": percentiles(found["alone"]),
-                     "inserting_ms": percentiles(found["inserting"]), "inserts_per_second": found["inserts_per_second"]})
+                     "inserting_ms": percentiles(found["inserting"]),
+                     "inserts_per_second": found["inserts_per_second"]})
 
     def ef_at(self, data, kind, goal):
         """The ef_search of that recall@10, interpolated between measured ones."""
-        points = sorted((p["ef"], p["recall"]) for p in self.results["points"] if p["set"] == data.name and p["kind"] == kind
-                        and p["k"] == 10 and p["storage"] == "plain")
+        points = sorted((p["ef"], p["recall"]) for p in self.results["points"]
+                        if (p["set"], p["kind"], p["k"], p["storage"]) == (data.name, kind, 10, "plain"))
         for (low, below), (high, above) in zip(points, points[1:]):
             if below < goal <= above:
                 return round(low + (high - low) * (goal - below) / (above - below))

@@ -1,4 +1,5 @@
-"""From the results to a table of targets (Markdown) and plots (gnuplot). `python3 report.py DIR` does it again for DIR/bench.json."""
+"""From the results to a table of targets (Markdown) and plots (gnuplot). `python3 report.py DIR` does it again for
+DIR/bench.json."""
 
 import json
 import math
@@ -8,11 +9,12 @@ import sys
 from statistics import median
 
 NAMES = {"ours": "vecckpt", "theirs": "pgvector", "none": "no index", "hnswlib": "hnswlib, no SQL"}
+STORAGES = {"plain": "PLAIN", "default": "default"}
 HIGH_DIMS = 512  # from here on the targets for 768 dimensions count
 
 
 def rate_at(points, goal, way):
-    """Queries a second where the curve passes a recall: (rate, note), interpolated in the logarithm; None if it never does."""
+    """Queries a second where the curve passes a recall, interpolated in the logarithm: (rate, note). None if it never does."""
     curve = sorted(((p["recall"], median(p[way])) for p in points if p.get(way)))
     if not curve or curve[-1][0] < goal:
         return None, f"reached only {curve[-1][0]:.3f}" if curve else "not measured"
@@ -79,6 +81,13 @@ def middle(rows, field):
     return median(row[field] for row in rows) if rows else None
 
 
+def rates(points, goal, way):
+    """(ours, theirs, note)"""
+    found = {kind: rate_at(select(points, kind=kind), goal, way) for kind in ("ours", "theirs")}
+    notes = [f"{NAMES[kind]}: {note}" for kind, (_, note) in found.items() if note]
+    return found["ours"][0], found["theirs"][0], ", ".join(notes)
+
+
 def add_searches(table, results, name, info):
     high = info["dims"] >= HIGH_DIMS
     cores = results["machine"]["cores"]
@@ -86,26 +95,25 @@ def add_searches(table, results, name, info):
             ("inside_cores", f"inside the server, {cores} clients", 10 if high else 5),
             ("client_1", "through 1 client", 7 if high else 4),
             ("client_cores", f"through {cores} clients", 7 if high else 4))
-    for storage in ("plain", "default"):
+    for storage in STORAGES:
         points = select(results["points"], set=name, k=10, storage=storage)
         for goal in (0.95, 0.99):
             for way, text, target in ways:
                 if not any(p.get(way) for p in points):
                     continue
-                (ours, note), (theirs, other) = (rate_at(select(points, kind=kind), goal, way) for kind in ("ours", "theirs"))
-                notes = ", ".join(f"{NAMES[kind]}: {text}" for kind, text in (("ours", note), ("theirs", other)) if text)
-                table.add(f"queries/s at recall@10 = {goal}, {text}, {storage.upper() if storage == 'plain' else storage} storage",
-                          ours, theirs, rate, target, note=notes)
+                ours, theirs, note = rates(points, goal, way)
+                table.add(f"queries/s at recall@10 = {goal}, {text}, {STORAGES[storage]} storage", ours, theirs, rate,
+                          target, note=note)
     points = select(results["points"], set=name, k=100, storage="plain")
     for goal, target in ((0.95, 4), (0.99, None)):
-        (ours, note), (theirs, other) = (rate_at(select(points, kind=kind), goal, "inside_1") for kind in ("ours", "theirs"))
-        notes = ", ".join(f"{NAMES[kind]}: {text}" for kind, text in (("ours", note), ("theirs", other)) if text)
-        table.add(f"queries/s at recall@100 = {goal}, LIMIT 100, inside the server, 1 client", ours, theirs, rate, target, note=notes)
+        ours, theirs, note = rates(points, goal, "inside_1")
+        table.add(f"queries/s at recall@100 = {goal}, LIMIT 100, inside the server, 1 client", ours, theirs, rate, target,
+                  note=note)
     if name in results["raw"]:
         ours, _ = rate_at(select(results["points"], set=name, k=10, storage="plain", kind="ours"), 0.95, "inside_1")
         raw, note = rate_at(results["raw"][name]["points"], 0.95, "inside_1")
-        table.add("queries/s at recall@10 = 0.95, inside the server, against hnswlib in process (float, 1 thread)", ours, raw, rate,
-                  1.5 if high else 1.0, note=note)
+        table.add("queries/s at recall@10 = 0.95, inside the server, against hnswlib in process (float, 1 thread)", ours, raw,
+                  rate, 1.5 if high else 1.0, note=note)
 
 
 def add_builds(table, results, name, info):
@@ -118,8 +126,8 @@ def add_builds(table, results, name, info):
               middle(builds["theirs"], "total_bytes"), megabytes)
     if builds["ours"]:
         peak, limit = max(run["anonymous_bytes"] for run in builds["ours"]), (1024 + 64) * 2**20
-        table.rows.append(["peak private memory of our CREATE INDEX, against maintenance_work_mem", megabytes(peak), "1,024 MB",
-                           "–", "≤ + 64 MB", "met" if peak <= limit else "**missed**"])
+        table.rows.append(["peak private memory of our CREATE INDEX, against maintenance_work_mem", megabytes(peak),
+                           "1,024 MB", "–", "≤ + 64 MB", "met" if peak <= limit else "**missed**"])
     sizes = {kind: next(iter(select(results["sizes"], set=name, kind=kind)), None) for kind in ("ours", "theirs")}
     if not all(sizes.values()):
         return
@@ -138,7 +146,8 @@ def add_writes(table, results, name):
                     for kind in ("ours", "theirs", "none")}
             if not runs["ours"]:
                 continue
-            text = f"inserts/s, {clients} client{'s' if clients > 1 else ''}, synchronous_commit {'on' if synchronous else 'off'}"
+            text = (f"inserts/s, {clients} client{'s' if clients > 1 else ''}, synchronous_commit "
+                    f"{'on' if synchronous else 'off'}")
             ours = middle(runs["ours"], "rate")
             table.add(text, ours, middle(runs["theirs"], "rate"), rate, None if synchronous else 20)
             table.add(text + ", against no index", ours, middle(runs["none"], "rate"), rate, None if synchronous else 0.5)
@@ -181,7 +190,8 @@ def add_starts(table, results, name):
                 table.add_limit(f"start to {text} query, {cache}, against an empty server", times["ours"], times["empty"],
                                 times["ours"] - times["empty"], 50, milliseconds, " ms")
             else:
-                table.add(f"start to {text} query, {cache}, against an empty server", times["ours"], times["empty"], milliseconds)
+                table.add(f"start to {text} query, {cache}, against an empty server", times["ours"], times["empty"],
+                          milliseconds)
             table.add(f"start to {text} query, {cache}", times["ours"], times["theirs"], milliseconds)
         for field, text in (("first_query_ms", "first"), ("tenth_query_ms", "tenth"), ("median_query_ms", "median")):
             table.add(f"the {text} query's own time after a start, {cache}", middle(runs["ours"], field),
@@ -190,9 +200,11 @@ def add_starts(table, results, name):
 
 def curves(results, name):
     """Markdown: every measured point."""
-    lines = ["| LIMIT | storage | ef_search | vecckpt: recall | queries/s | pgvector: recall | queries/s |", "|---|---|---|---|---|---|---|"]
+    lines = ["| LIMIT | storage | ef_search | vecckpt: recall | queries/s | pgvector: recall | queries/s |",
+             "|---|---|---|---|---|---|---|"]
     points = select(results["points"], set=name)
-    for k, storage, ef in sorted({(p["k"], p["storage"], p["ef"]) for p in points}, key=lambda key: (key[0], key[1] != "plain", key[2])):
+    measured = {(p["k"], p["storage"] != "plain", p["storage"], p["ef"]) for p in points}
+    for k, _, storage, ef in sorted(measured):
         cells = [str(k), storage, str(ef)]
         for kind in ("ours", "theirs"):
             found = select(points, kind=kind, k=k, storage=storage, ef=ef)
@@ -206,15 +218,15 @@ def write(results, output):
     machine = results["machine"]
     text = [f"# vecckpt and pgvector side by side\n\n{'A quick run with fewer rows. ' if results['quick'] else ''}"
             f"Measured {results['date']} on {machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB, Linux "
-            f"{machine['kernel']}: PostgreSQL {machine['postgresql']}, vecckpt {machine['vecckpt']}, pgvector {machine['pgvector']}; "
-            f"{', '.join(machine['packages'])}.",
+            f"{machine['kernel']}: PostgreSQL {machine['postgresql']}, vecckpt {machine['vecckpt']}, pgvector "
+            f"{machine['pgvector']}; {', '.join(machine['packages'])}.",
             f"Both indexes: m = {results['m']}, ef_construction = {results['ef_construction']}"
             + (f"; ours also: {results['our_with']}" if results["our_with"] else "")
             + ". Settings: " + ", ".join(f"{name} = {value}" for name, value in results["settings"].items()) + ".",
-            f"Medians of {results['repeat']} repetition(s), of CREATE INDEX {results['build_repeat']}; both take turns in each. Values "
-            "of ef_search away from the wanted recalls are timed once. "
-            f"The whole run took {results['minutes']} minutes. Rates at a recall are interpolated between measured values of "
-            "ef_search. A target is a ratio of vecckpt's figure to the other one in the same run."]
+            f"Medians of {results['repeat']} repetition(s), of CREATE INDEX {results['build_repeat']}; both take turns in each. "
+            "Values of ef_search away from the wanted recalls are timed once. Rates at a recall are interpolated between "
+            "measured values of ef_search. A target is a ratio of vecckpt's figure to the other one in the same run. "
+            f"The whole run took {results['minutes']} minutes."]
     for failure in results["failures"]:
         text.append(f"**The phase {failure['phase']} failed: {failure['error']}**")
     for name, info in results["sets"].items():
@@ -223,7 +235,8 @@ def write(results, output):
         add_builds(table, results, name, info)
         add_writes(table, results, name)
         add_starts(table, results, name)
-        text.append(f"## {info['label']}: {info['rows']:,} × {info['dims']}, {info['metric']}, {info['queries']} queries\n\n" + table.text())
+        text.append(f"## {info['label']}: {info['rows']:,} × {info['dims']}, {info['metric']}, {info['queries']} queries\n\n"
+                    + table.text())
         text.append("Recall and queries/s inside the server, 1 client:\n\n" + curves(results, name))
         text.append(f"![recall@10 against queries/s](recall-{info['label']}-10.svg)\n![recall@100 against queries/s]"
                     f"(recall-{info['label']}-100.svg)")
@@ -242,29 +255,37 @@ def plot(results, output):
                 points = select(results["points"], set=name, kind=kind, k=k, storage="plain")
                 lines.append((NAMES[kind], [(p["recall"], median(p["inside_1"])) for p in points if p.get("inside_1")]))
             if k == 10 and name in results["raw"]:
-                lines.append((NAMES["hnswlib"], [(p["recall"], median(p["inside_1"])) for p in results["raw"][name]["points"]]))
-            draw(output, f"recall-{info['label']}-{k}", f"{info['label']}, {info['rows']:,} rows of {info['dims']} dimensions, LIMIT {k}, 1 client",
-                 f"recall@{k}", "queries/s, inside the server", lines, "set xrange [0.5:1]")
+                points = results["raw"][name]["points"]
+                lines.append((NAMES["hnswlib"], [(p["recall"], median(p["inside_1"])) for p in points]))
+            title = f"{info['label']}, {info['rows']:,} rows of {info['dims']} dimensions, LIMIT {k}, 1 client"
+            draw(output, f"recall-{info['label']}-{k}", title, f"recall@{k}", "queries/s, inside the server", lines,
+                 "set xrange [0.7:1]")
     lines = []
     for kind in ("ours", "theirs", "none"):
         for clients in (1, 8):
-            samples = sorted(s for run in select(results["inserts"], kind=kind, clients=clients, synchronous_commit=False) for s in run["samples"])
+            runs = select(results["inserts"], kind=kind, clients=clients, synchronous_commit=False)
+            samples = sorted(s for run in runs for s in run["samples"])
             lines.append((f"{NAMES[kind]}, {clients} client{'s' if clients > 1 else ''}",
                           [(100 * (i + 0.5) / len(samples), s) for i, s in enumerate(samples)]))
     if any(points for _, points in lines):
-        draw(output, "insert-latency", "Latency of single-row inserts, synchronous\\_commit off", "percentile", "ms", lines,
-             "set xrange [0:100]", "lines")
+        draw(output, "insert-latency", "Latency of single-row inserts, synchronous_commit off", "percentile", "ms", lines,
+             "set xrange [0:100]", "lines lw 2")
 
 
-def draw(output, name, title, x, y, lines, more, style="linespoints"):
+def draw(output, name, title, x, y, lines, more, style="linespoints lw 2 pt 7 ps 0.6"):
     """One plot as SVG and PNG; lines: (title, [(x, y)])."""
     lines = [(text, sorted(points)) for text, points in lines if points]
-    data = "".join(f"$d{i} << EOD\n" + "".join(f"{a} {b}\n" for a, b in points) + "EOD\n" for i, (_, points) in enumerate(lines))
-    drawn = ", ".join(f"$d{i} using 1:2 with {style} lw 2 pt 7 ps 0.6 title \"{text}\"" if style == "linespoints" else
-                      f"$d{i} using 1:2 with {style} lw 2 title \"{text}\"" for i, (text, _) in enumerate(lines))
-    script = data + f'set title "{title}"\nset xlabel "{x}"\nset ylabel "{y}"\nset logscale y\nset format y "%.10g"\nset grid\n{more}\nset key outside right\n'
-    for terminal, end in (("svg size 800,480 font 'DejaVu Sans,12' background 'white'", "svg"),
-                          ("pngcairo size 1200,720 font 'DejaVu Sans,14'", "png")):
+    if not lines:
+        return
+    script, drawn = "", []
+    for i, (text, points) in enumerate(lines):
+        script += f"$d{i} << EOD\n" + "".join(f"{a} {b}\n" for a, b in points) + "EOD\n"
+        drawn.append(f'$d{i} using 1:2 with {style} title "{text}"')
+    drawn = ", ".join(drawn)
+    script += f'set title "{title}"\nset xlabel "{x}"\nset ylabel "{y}"\nset logscale y\nset format y "%.10g"\n'
+    script += f"set grid\nset key outside right\n{more}\n"
+    for terminal, end in (("svg noenhanced size 800,480 font 'DejaVu Sans,12' background 'white'", "svg"),
+                          ("pngcairo noenhanced size 1200,720 font 'DejaVu Sans,14'", "png")):
         script += f'set terminal {terminal}\nset output "{name}.{end}"\nplot {drawn}\n'
     subprocess.run(["gnuplot"], input=script, text=True, check=True, cwd=output)
 

@@ -1,5 +1,5 @@
-"""Search: recall and queries a second inside the server (LATERAL join over the query table) and through clients (pgbench), the
-time to the first query after a start, and hnswlib without a server."""
+"""Search: recall and queries a second inside the server (LATERAL join over the query table) and through clients (pgbench);
+the time to the first query after a start; and hnswlib without a server."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import threading
 import time
 
 from server import query
-from tables import KINDS, query_column, session, table
+from tables import KINDS, session, source, table
 
 EF_STEPS = (10, 20, 40, 60, 80, 120, 160, 240, 400)
 EF_EXTRA = (600, 800, 1000)  # pgvector allows no more than 1,000
@@ -19,12 +19,12 @@ def nearest(data, kind, storage, k, vector):
 
 
 def lateral(data, kind, storage, k, columns):
-    inner = nearest(data, kind, storage, k, "q." + query_column(kind))
-    return f"SELECT {columns} FROM {data.name}_query q, LATERAL ({inner}) t WHERE q.id <= %s"
+    inner = nearest(data, kind, storage, k, "q.v")
+    return f"SELECT {columns} FROM {source(data, 'query', kind)} q, LATERAL ({inner}) t WHERE q.id <= %s"
 
 
 def client_script(data, kind, storage, k):
-    vector = f"(SELECT {query_column(kind)} FROM {data.name}_query WHERE id = :id)"
+    vector = f"(SELECT v FROM {source(data, 'query', kind)} WHERE id = :id)"
     return f"\\set id random(1, {data.query.rows})\n" + nearest(data, kind, storage, k, vector) + ";"
 
 
@@ -91,8 +91,8 @@ def curve(server, data, kind, storage, k, parameters):
 
 
 def search(server, data, storage, k, parameters, say):
-    """Measures every point inside the server with one client once, those around the goals in all ways and repetitions; ours and
-    theirs take turns. Adds to each point lists of queries a second: inside_1, inside_cores, client_1, client_cores."""
+    """Measures every point inside the server with one client once, those around the goals in all ways and repetitions; ours
+    and theirs take turns. Adds to each point lists of queries a second: inside_1, inside_cores, client_1, client_cores."""
     points = {kind: curve(server, data, kind, storage, k, parameters) for kind in KINDS}
     cores = os.cpu_count()
     close = {kind: around_goals(points[kind]) for kind in KINDS}
@@ -143,11 +143,11 @@ def raw_hnswlib(data, program, parameters):
 
 
 def first_queries(server, data, kind, cold):
-    """Milliseconds from the start of the postmaster to the first and the 1,000th answer; and of the first and a typical query."""
+    """Milliseconds from the start of the postmaster to the first and the 1,000th answer, and what single queries took."""
     if kind == "empty":
         statement = "SELECT id FROM one ORDER BY l2_distance(v, '{1,2}') LIMIT 1"
     else:
-        vector = f"(SELECT {query_column(kind)} FROM {data.name}_query WHERE id = %s)"
+        vector = f"(SELECT v FROM {source(data, 'query', kind)} WHERE id = %s)"
         statement = nearest(data, kind, "plain", 10, vector)
     if cold:
         server.drop_page_cache()

@@ -116,8 +116,8 @@ def percentiles(sorted_values):
 
 
 class MemoryWatch:
-    """While it is open, samples the memory of a backend and its parallel workers: private anonymous memory, and dynamic shared
-    memory, which a parallel build works in. Mapped files and shared buffers do not count."""
+    """While it is open, samples the memory of a backend and its parallel workers: private anonymous memory, and dynamic
+    shared memory, which a parallel build works in. Mapped files and shared buffers do not count."""
 
     def __init__(self, connection):
         self.leader = connection.info.backend_pid

@@ -1,5 +1,6 @@
 """The tables of the comparison. A kind is what a table's vectors are indexed with: "ours" (vhnsw on real[]), "theirs"
-(pgvector's hnsw on vector) or "none". Tables are called SET_KIND, or SET_KIND_default with the type's own storage."""
+(pgvector's hnsw on vector) or "none". Tables are called SET_KIND, or SET_KIND_default with the type's own storage; queries
+and rows to insert come from SET_query_KIND and SET_stream_KIND."""
 
 import os
 import time
@@ -8,7 +9,6 @@ from server import MemoryWatch, query, value
 from vectors import write_copy_file
 
 KINDS = ("ours", "theirs")
-COLUMN = {"ours": "real[]", "theirs": "vector", "none": "real[]"}
 FIRST_INSERTED_ID = 100_000_000
 # The planner must not leave the index, and a LATERAL join must search for every query.
 SESSION = {"enable_seqscan": "off", "enable_memoize": "off"}
@@ -26,8 +26,13 @@ def table(data, kind, storage="plain"):
     return f"{data.name}_{kind}" + ("_default" if storage == "default" else "")
 
 
-def query_column(kind):
-    return "w" if kind == "theirs" else "v"
+def source(data, what, kind):
+    """Where vectors of the kind's type come from; what: query or stream."""
+    return f"{data.name}_{what}_" + ("theirs" if kind == "theirs" else "ours")
+
+
+def column_type(data, kind):
+    return f"vector({data.dims})" if kind == "theirs" else "real[]"
 
 
 def has_default_storage(data):
@@ -40,32 +45,30 @@ def fits_plain(data):
 
 
 def load(connection, data, work, storages, inserts):
-    """Query table SET_query, tables SET_KIND, and SET_stream with vectors to insert."""
     path = os.path.join(work, "copy.bin")
-    for name, rows in ((f"{data.name}_query", data.query.read(0, data.query.rows)), (f"{data.name}_stream", data.blends(inserts))):
+    for what, rows in (("query", data.query.read(0, data.query.rows)), ("stream", data.blends(inserts))):
         write_copy_file(path, 1, rows)
-        query(connection, f"CREATE TABLE {name}_in (id integer, v real[])")
-        query(connection, f"COPY {name}_in FROM '{path}' (FORMAT binary)")
-        query(connection, f"CREATE TABLE {name} (id integer PRIMARY KEY, v real[], w vector({data.dims}))")
-        if fits_plain(data) and data.dims * 8 < 7900:
-            query(connection, f"ALTER TABLE {name} ALTER v SET STORAGE plain, ALTER w SET STORAGE plain")
-        query(connection, f"INSERT INTO {name} SELECT id, v, v FROM {name}_in")
-        query(connection, f"DROP TABLE {name}_in")
+        for kind in KINDS:
+            create(connection, data, source(data, what, kind), kind, "plain", path, source(data, what, "ours"))
+            query(connection, f"ALTER TABLE {source(data, what, kind)} ADD PRIMARY KEY (id)")
     query(connection, f"CREATE SEQUENCE {data.name}_next")
     write_copy_file(path, 0, data.base.read(0, data.rows))
     for storage in storages:
         for kind in KINDS + (("none",) if storage == "plain" else ()):
-            name = table(data, kind, storage)
-            column = f"vector({data.dims})" if kind == "theirs" else COLUMN[kind]
-            query(connection, f"CREATE TABLE {name} (id integer, v {column})")
-            if storage == "plain" and fits_plain(data):
-                query(connection, f"ALTER TABLE {name} ALTER v SET STORAGE plain")
-            if kind == "theirs":
-                query(connection, f"INSERT INTO {name} SELECT id, v FROM {table(data, 'ours', storage)}")
-            else:
-                query(connection, f"COPY {name} FROM '{path}' (FORMAT binary)")
+            create(connection, data, table(data, kind, storage), kind, storage, path, table(data, "ours", storage))
     os.remove(path)
     query(connection, "VACUUM ANALYZE")
+
+
+def create(connection, data, name, kind, storage, path, ours):
+    """A table of a kind, filled from a file for COPY, or from the table of our kind."""
+    query(connection, f"CREATE TABLE {name} (id integer, v {column_type(data, kind)})")
+    if storage == "plain" and fits_plain(data):
+        query(connection, f"ALTER TABLE {name} ALTER v SET STORAGE plain")
+    if kind == "theirs":
+        query(connection, f"INSERT INTO {name} SELECT id, v FROM {ours}")
+    else:
+        query(connection, f"COPY {name} FROM '{path}' (FORMAT binary)")
 
 
 def build(server, data, kind, storage, parameters):
@@ -82,7 +85,8 @@ def build(server, data, kind, storage, parameters):
     query(connection, "CHECKPOINT")
     with MemoryWatch(connection) as watch:
         start = time.monotonic()
-        query(connection, f"CREATE INDEX {name}_index ON {name} USING {method} (v {operators[data.metric]}) WITH ({options})")
+        query(connection, f"CREATE INDEX {name}_index ON {name} USING {method} (v {operators[data.metric]}) "
+                          f"WITH ({options})")
         seconds = time.monotonic() - start
     connection.close()
     return dict(watch.peak, seconds=round(seconds, 3))

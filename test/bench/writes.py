@@ -5,17 +5,20 @@ import time
 import psycopg2
 
 from server import percentiles, query, value
-from tables import FIRST_INSERTED_ID, query_column, table, wait_for_builder
+from tables import FIRST_INSERTED_ID, source, table, wait_for_builder
 
 
 def insert_script(data, kind):
     """One row a transaction. The vector comes from a table, a new one each time."""
-    return (f"INSERT INTO {table(data, kind)} SELECT {FIRST_INSERTED_ID} + id, {query_column(kind)} FROM {data.name}_stream "
+    return (f"INSERT INTO {table(data, kind)} SELECT {FIRST_INSERTED_ID} + id, v FROM {source(data, 'stream', kind)} "
             f"WHERE id = 1 + (SELECT nextval('{data.name}_next')) % (SELECT last FROM {data.name}_last);")
 
 
-def prepare(connection, data):
-    query(connection, f"CREATE TABLE {data.name}_last AS SELECT max(id) AS last FROM {data.name}_stream")
+def prepare(server, connection, data):
+    query(connection, f"CREATE TABLE {data.name}_last AS SELECT max(id) AS last FROM {source(data, 'stream', 'ours')}")
+    # The first to write would also pay for new WAL files, which are then used again.
+    server.pgbench(insert_script(data, "none"), 8, 3, {"synchronous_commit": "off"})
+    remove_inserted(connection, data, "none")
 
 
 def inserts(server, connection, data, kind, clients, synchronous, seconds):

@@ -115,6 +115,38 @@ TEST(GraphSearch, ResumingVisitsWhatAFreshSearchVisits) {
   }
 }
 
+// Nodes without entries lead on to others, but are not given out and do not fill a width.
+TEST(GraphSearch, NodesWithoutEntriesAreTraversedOnly) {
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 100; ++round) {
+    const RandomGraph graph(50 + random() % 400, 2 + random() % 6, round);
+    std::vector<uint32_t> offsets{0};
+    for (size_t i = 0; i < graph.values.size(); ++i)
+      offsets.push_back(offsets.back() + (random() % 4 == 0 ? 1 : 0));
+    const auto has_entries = [&offsets](uint32_t node) { return offsets[node] != offsets[node + 1]; };
+    GraphView view = graph.graph.View();
+    const LineScorer scorer(static_cast<float>(random() % 300));
+    GraphStream all(view, graph.codes(), sizeof(float), scorer);
+    std::vector<SeenNode> reachable;
+    ASSERT_TRUE(all.Advance(1000, kNoLimit, &reachable).ok());
+    std::erase_if(reachable, [&](const SeenNode& one) { return !has_entries(one.node); });
+
+    view.entry_offsets = offsets;
+    GraphStream resumed(view, graph.codes(), sizeof(float), scorer);
+    std::vector<SeenNode> seen;
+    for (const size_t width : {1, 3, 10, 40, 1000}) {
+      ASSERT_TRUE(resumed.Advance(width, kNoLimit, &seen).ok());
+      ASSERT_GE(seen.size(), std::min(width, reachable.size())) << "round " << round;
+      GraphStream fresh(view, graph.codes(), sizeof(float), scorer);
+      std::vector<SeenNode> fresh_seen;
+      ASSERT_TRUE(fresh.Advance(width, kNoLimit, &fresh_seen).ok());
+      ASSERT_EQ(NodesOf(seen), NodesOf(fresh_seen)) << "round " << round << ", width " << width;
+    }
+    ASSERT_TRUE(resumed.exhausted());
+    ASSERT_EQ(NodesOf(seen), NodesOf(reachable));
+  }
+}
+
 // A plain search that sorts everything at each step, from the entry point and `landing`.
 std::vector<uint32_t> PlainSearch(const RandomGraph& graph, const LineScorer& scorer, size_t width,
                                   uint32_t landing) {
