@@ -82,10 +82,10 @@ DROP TABLE late;
 CREATE TABLE many (id int, v real[]);
 SELECT setseed(0.25);
 INSERT INTO many SELECT i, ARRAY[random(), random(), random(), random(), random(), random(), random(), random()]::real[]
-FROM generate_series(1, 33000) i;
+FROM generate_series(1, 6000) i;
 CREATE INDEX many_v ON many USING vhnsw (v);
 -- Graph search is approximate: of 50 x 10 true neighbours, at least 95 % are found.
-CREATE TABLE queries AS SELECT id AS q, v FROM many WHERE id % 660 = 0;
+CREATE TABLE queries AS SELECT id AS q, v FROM many WHERE id % 120 = 0;
 SET enable_seqscan = off;
 CREATE TEMP TABLE found AS
 SELECT q, n.id FROM queries, LATERAL (SELECT id FROM many ORDER BY many.v <-> queries.v LIMIT 10) n;

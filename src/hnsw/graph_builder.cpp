@@ -97,6 +97,7 @@ struct GraphBuilder::State {
       : codes(all_codes),
         node_count(nodes),
         seeds(all_seeds),
+        first_new(base_graph != nullptr ? base_graph->node_count : 0),
         base(base_graph != nullptr ? *base_graph : GraphView{}),
         options(build_options),
         table{&codec, all_codes.data(), codec.stride()},
@@ -105,7 +106,8 @@ struct GraphBuilder::State {
   const Bytes codes;
   const uint32_t node_count;
   const std::span<const uint64_t> seeds;
-  GraphView base;  // without nodes if there is none, or none any more
+  const uint32_t first_new;  // nodes of the base as given do not count as progress
+  GraphView base;            // without nodes if there is none, or none any more
   const GraphBuildOptions options;
   const CodeTable table;
   IdSpace space;
@@ -281,7 +283,7 @@ void GraphBuilder::State::FindHubsOfBase() {
 
 void GraphBuilder::State::Insert(uint32_t node) {
   hnsw->addPoint(&node, node, LevelOf(seeds[node], options.m));
-  if (options.inserted != nullptr) options.inserted->fetch_add(1);
+  if (options.inserted != nullptr && node >= first_new) options.inserted->fetch_add(1);
 }
 
 Status GraphBuilder::State::InsertAll() {

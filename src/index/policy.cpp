@@ -34,13 +34,11 @@ struct Sum {
   uint64_t live = 0;
   uint64_t entries = 0;
   uint64_t nodes = 0;
-  uint64_t bytes = 0;  // of codes
 
   void Add(const PolicySegment& segment) {
     live += Live(segment);
     entries += segment.entries;
     nodes += segment.nodes;
-    bytes += segment.nodes * segment.stride;
   }
 };
 
@@ -67,7 +65,7 @@ class Planner {
     if (input_.memory_limit == 0) return true;
     return GraphJobMemory(sum.nodes, sum.entries, input_.m, input_.threads) <= input_.memory_limit;
   }
-  static bool WorthAGraph(const Sum& sum) { return sum.live >= kGraphEntries && sum.bytes >= kGraphBytes; }
+  static bool WorthAGraph(const Sum& sum) { return std::min(sum.live, sum.nodes) >= kGraphEntries; }
 
   void PlanSeal();
   bool PlanRebuild();
@@ -164,7 +162,7 @@ bool Planner::PlanRebuild() {
     const uint64_t live = Live(segment);
     const uint64_t all = std::max(segment.entries, segment.nodes);
     if (all - live <= all / 4) continue;
-    if (!Fits({live, live, std::min(segment.nodes, live), 0})) continue;
+    if (!Fits({live, live, std::min(segment.nodes, live)})) continue;
     StartGraph({i, i + 1}, false);
     return true;
   }
@@ -240,8 +238,7 @@ void Planner::PlanMerge() {
       sum.Add(segments_[i]);
       if (sum.entries > kMaxNodes) break;
       // Where not even the smallest graph fits, all segments stay flat and size does not matter.
-      const bool graphs_fit =
-          graph_nodes >= kGraphEntries && graph_nodes * segments_[i].stride >= kGraphBytes;
+      const bool graphs_fit = graph_nodes >= kGraphEntries;
       if (graphs_fit && sum.nodes > graph_nodes) break;
       largest = std::max(largest, Live(segments_[i]));
       const size_t count = i + 1 - begin;

@@ -11,7 +11,7 @@
 //   3. Absorb: the first graph segment whose idle neighbours, newer and older, none larger than itself,
 //      together hold at least 1/8 of its entries takes them in, if the result fits the memory limit; as many
 //      of them as fit.
-//   4. Build: adjacent idle flat segments that reach max(kGraphEntries entries, kGraphBytes of codes) become
+//   4. Build: adjacent idle flat segments that reach kGraphEntries entries become
 //      a graph segment; as many of them as fit the memory limit.
 //   5. Merge: kMergeFan or more adjacent idle flat segments, the largest no larger than the others together,
 //      become one, unless that would be too large to become a graph.
@@ -32,8 +32,8 @@ namespace vecckpt {
 constexpr uint64_t kSealEntries = 256;
 constexpr uint64_t kSealPositions = 65536;
 constexpr uint64_t kSealBytes = 16 << 20;
+// From here on a graph is searched faster than the codes are scanned (about 50 ns an entry through SQL).
 constexpr uint64_t kGraphEntries = 4096;
-constexpr uint64_t kGraphBytes = 2 << 20;
 constexpr uint32_t kMergeFan = 4;
 constexpr uint64_t kSmallMergeEntries = 32768;
 

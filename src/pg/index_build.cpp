@@ -110,8 +110,7 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
   objects->flat.reset();
   objects->unpublished.push_back(objects->output.path);
   *objects->header = *header;
-  uint64_t code_bytes = uint64_t{header->node_count} * header->stride;
-  *graph_submitted = header->node_count >= kGraphEntries && code_bytes >= kGraphBytes;
+  *graph_submitted = header->node_count >= kGraphEntries;
   if (!*graph_submitted) return Status::Ok();
 
   auto segment = Segment::Open(objects->output.path);

@@ -30,7 +30,7 @@ def inserts(server, connection, data, kind, clients, synchronous, seconds):
     wal = value(connection, "SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", (before,))
     return {"set": data.name, "kind": kind, "clients": clients, "synchronous_commit": synchronous,
             "rate": done["tps"], "rows": done["transactions"], "latency_ms": percentiles(done["latencies"]),
-            "samples": done["latencies"][:: max(1, len(done["latencies"]) // 400)],
+            "samples": done["latencies"][:: max(1, len(done["latencies"]) // 100)],
             "wal_bytes_per_row": round(float(wal) / max(1, done["transactions"]))}
 
 

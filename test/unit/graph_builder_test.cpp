@@ -16,6 +16,11 @@
 #include "built_graph.hpp"
 #include "hnsw/graph_search.hpp"
 
+// hnswlib does not give back its list of visited nodes when addPoint throws.
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:hnswlib::VisitedList\n";
+}
+
 namespace vecckpt {
 namespace {
 
@@ -59,26 +64,33 @@ bool Nearer(const SeenNode& a, const SeenNode& b) {
   return a.distance != b.distance ? a.distance < b.distance : a.node < b.node;
 }
 
-// The share of the true 10 nearest nodes that a search of `width` finds.
-double Recall(const Data& data, const BuiltGraph& graph, size_t width) {
+// The share of the true 10 nearest nodes that searches of `width` find, orphans scored.
+double Recall(const Data& data, const BuiltGraph& graph, size_t width, const std::vector<float>& queries) {
   const uint32_t dims = data.codec->dims();
-  const std::vector<float> queries = ClusteredVectors(100, dims, 50, 1);
+  const size_t query_count = queries.size() / dims;
   size_t found = 0;
-  for (size_t q = 0; q < 100; ++q) {
-    std::vector<float> query(queries.begin() + q * dims, queries.begin() + (q + 1) * dims);
-    query[q % dims] += 0.5f;
-    const std::unique_ptr<QueryScorer> scorer = data.codec->Prepare(query.data());
+  for (size_t q = 0; q < query_count; ++q) {
+    const std::unique_ptr<QueryScorer> scorer = data.codec->Prepare(&queries[q * dims]);
+    const auto score = [&](uint32_t node) { return SeenNode{node, scorer->Distance(data.codes.at(node))}; };
     std::vector<SeenNode> all, seen;
-    for (uint32_t i = 0; i < graph.node_count; ++i) all.push_back({i, scorer->Distance(data.codes.at(i))});
+    for (uint32_t node = 0; node < graph.node_count; ++node) all.push_back(score(node));
     std::partial_sort(all.begin(), all.begin() + 10, all.end(), Nearer);
     GraphStream stream(graph.View(), data.codes.bytes(), data.codec->stride(), *scorer);
     EXPECT_TRUE(stream.Advance(width, kNoLimit, &seen).ok());
+    for (const uint32_t orphan : graph.orphans) seen.push_back(score(orphan));
     std::partial_sort(seen.begin(), seen.begin() + 10, seen.end(), Nearer);
     std::set<uint32_t> nearest;
     for (size_t i = 0; i < 10; ++i) nearest.insert(all[i].node);
     for (size_t i = 0; i < 10; ++i) found += nearest.count(seen[i].node);
   }
-  return static_cast<double>(found) / 1000;
+  return static_cast<double>(found) / static_cast<double>(10 * query_count);
+}
+
+double Recall(const Data& data, const BuiltGraph& graph, size_t width) {
+  const uint32_t dims = data.codec->dims();
+  std::vector<float> queries = ClusteredVectors(100, dims, 50, 1);
+  for (size_t q = 0; q < 100; ++q) queries[q * dims + q % dims] += 0.5f;
+  return Recall(data, graph, width, queries);
 }
 
 // Lists are well-formed, and a search reaches every node but the orphans, which it does not reach.
@@ -339,6 +351,87 @@ TEST(GraphBuilder, WhatCannotBeRepairedIsAnOrphan) {
   EXPECT_EQ(copy->orphans, std::vector<uint32_t>{});
   EXPECT_EQ(copy->repaired, 2u);
   CheckSound(data, *copy);
+}
+
+// Vectors that point everywhere from the origin.
+std::vector<float> IsotropicVectors(size_t count, uint32_t dims, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> vectors(count * dims);
+  for (float& value : vectors) value = normal(random);
+  return vectors;
+}
+
+// The same, but for one zero vector.
+Data IsotropicWithHub(size_t count, uint32_t dims, uint32_t hub) {
+  std::vector<float> vectors = IsotropicVectors(count, dims, 10);
+  std::fill_n(vectors.begin() + size_t{hub} * dims, dims, 0.0f);
+  return Data(Metric::kL2, dims, vectors);
+}
+
+TEST(GraphBuilder, AHubDoesNotSpoilTheGraph) {
+  const Data without(Metric::kL2, 64, IsotropicVectors(10000, 64, 10));
+  const Data with = IsotropicWithHub(10000, 64, 5);
+  const std::vector<float> queries = IsotropicVectors(200, 64, 11);
+  const Result<BuiltGraph> plain = without.Build(without.count, nullptr, Options(1));
+  const Result<BuiltGraph> graph = with.Build(with.count, nullptr, Options(1));
+  ASSERT_TRUE(plain.ok() && graph.ok());
+  CheckSound(with, *graph);
+  EXPECT_LE(graph->orphans.size(), 2u);
+  EXPECT_TRUE(std::binary_search(graph->orphans.begin(), graph->orphans.end(), 5u));
+  EXPECT_GE(Recall(with, *graph, 100, queries), Recall(without, *plain, 100, queries) - 0.01);
+}
+
+TEST(GraphBuilder, AnyNodeCanBeAHub) {
+  const Data plain_data(Metric::kL2, 64, IsotropicVectors(2000, 64, 10));
+  const Result<BuiltGraph> plain = plain_data.Build(2000, nullptr, Options(1));
+  ASSERT_TRUE(plain.ok());
+  const uint32_t highest = plain->upper.entry_node;
+  ASSERT_GT(highest, 0u);
+  for (const uint32_t hub : {0u, highest, 700u}) {
+    SCOPED_TRACE(hub);
+    const Data data = IsotropicWithHub(2000, 64, hub);
+    const Result<BuiltGraph> graph = data.Build(2000, nullptr, Options(1)),
+                             again = data.Build(2000, nullptr, Options(1)),
+                             by_threads = data.Build(2000, nullptr, Options(3));
+    ASSERT_TRUE(graph.ok() && again.ok() && by_threads.ok());
+    CheckSound(data, *graph);
+    EXPECT_EQ(graph->orphans, std::vector<uint32_t>{hub});
+    EXPECT_EQ(std::count(graph->links0.begin(), graph->links0.end(), hub), 0);
+    EXPECT_EQ(graph->links0[size_t{hub} * 2 * kM], kNoNode);
+    EXPECT_EQ(graph->links0, again->links0);
+    CheckSound(data, *by_threads);
+    EXPECT_TRUE(std::binary_search(by_threads->orphans.begin(), by_threads->orphans.end(), hub));
+    EXPECT_LE(by_threads->orphans.size(), 3u);
+  }
+}
+
+// The base has left the hub out, has too few nodes to tell, or does not have it yet.
+TEST(GraphBuilder, AbsorbsLeaveHubsOut) {
+  const struct { uint32_t base_nodes, hub; } cases[] = {{2000, 5}, {60, 5}, {1500, 2000}};
+  for (const auto& one : cases) {
+    SCOPED_TRACE(one.base_nodes);
+    const Data data = IsotropicWithHub(3000, 64, one.hub);
+    const Result<BuiltGraph> part = data.Build(one.base_nodes, nullptr, Options(1));
+    ASSERT_TRUE(part.ok());
+    EXPECT_EQ(part->orphans.size(), one.base_nodes == 2000 ? 1u : 0u);
+    const GraphView base = part->View();
+    std::atomic<uint64_t> inserted{0};
+    GraphBuildOptions options = Options(1);
+    options.inserted = &inserted;
+    Result<BuiltGraph> graph = data.Build(2900, &base, options);
+    for (const uint32_t nodes : {2900u, 3000u}) {
+      ASSERT_TRUE(graph.ok()) << graph.status().message();
+      CheckSound(data, *graph);
+      EXPECT_EQ(graph->orphans, std::vector<uint32_t>{one.hub});
+      EXPECT_EQ(std::count(graph->links0.begin(), graph->links0.end(), one.hub), 0);
+      EXPECT_GE(inserted.load() + 1, nodes - one.base_nodes);  // the hub may be new
+      EXPECT_LE(inserted.load(), nodes - one.base_nodes);
+      const BuiltGraph next_base = *graph;
+      const GraphView next = next_base.View();
+      if (nodes == 2900) graph = data.Build(3000, &next, options);
+    }
+  }
 }
 
 TEST(GraphBuilder, ObeysTheCancelFlag) {
