@@ -45,6 +45,7 @@ OBJS = \
 	src/pg/am_vacuum.o \
 	src/pg/builder.o \
 	src/pg/builder_work.o \
+	src/pg/catalog.o \
 	src/pg/checkpoint.o \
 	src/pg/entry_reader.o \
 	src/pg/generation.o \

@@ -11,11 +11,11 @@
 #include "pg/builder.hpp"
 
 #include "pg/builder_work.hpp"
+#include "pg/catalog.hpp"
 #include "pg/entry_reader.hpp"
 #include "pg/options.hpp"
 
 extern "C" {
-#include "access/heapam.h"
 #include "catalog/pg_am.h"
 #include "postmaster/interrupt.h"
 #include "storage/procsignal.h"
@@ -421,40 +421,15 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
 
 // ---- the main loop ----
 
-// OIDs of this database's vhnsw indexes, in the given context.
-int ListIndexes(Oid** oids) {
-  StartTransactionCommand();
-  int count = 0;
-  int room = 64;
-  *oids = static_cast<Oid*>(MemoryContextAlloc(state.context, sizeof(Oid) * room));
-  Oid access_method = get_am_oid("vhnsw", true);
-  if (OidIsValid(access_method)) {
-    Relation classes = table_open(RelationRelationId, AccessShareLock);
-    TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
-    while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
-      auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-      if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
-      if (count == room) {
-        room *= 2;
-        *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * room));
-      }
-      (*oids)[count++] = form->oid;
-    }
-    table_endscan(scan);
-    table_close(classes, AccessShareLock);
-  }
-  CommitTransactionCommand();
-  return count;
-}
-
 // Every index of the catalog, so that those without an entry get one.
 void VisitAll() {
   MemoryContext lists = AllocSetContextCreate(TopMemoryContext, "vecckpt index list", ALLOCSET_DEFAULT_SIZES);
-  MemoryContext visits = state.context;
-  state.context = lists;
+  StartTransactionCommand();
+  MemoryContext transaction = MemoryContextSwitchTo(lists);
   Oid* oids;
-  int count = ListIndexes(&oids);
-  state.context = visits;
+  int count = ListVhnswIndexes(&oids);
+  MemoryContextSwitchTo(transaction);
+  CommitTransactionCommand();
   for (int i = 0; i < count; i++) {
     CHECK_FOR_INTERRUPTS();
     VisitGuarded(oids[i], nullptr);

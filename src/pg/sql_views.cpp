@@ -1,13 +1,11 @@
 // The set-returning functions behind vec_indexes, vec_segments and vec_stat. An index that is locked by
 // somebody else is shown from shared memory alone, never waited for.
 
+#include "pg/catalog.hpp"
 #include "pg/generation.hpp"
 #include "pg/log_read.hpp"
 
 extern "C" {
-#include "catalog/pg_am.h"
-#include "catalog/pg_database.h"
-#include "access/heapam.h"
 #include "commands/dbcommands.h"
 #include "utils/pg_lsn.h"
 }
@@ -39,26 +37,6 @@ const char* QuantizationName(uint8 code_kind) {
       return "sq8";
   }
   return "unknown";
-}
-
-// The OIDs of this database's vhnsw indexes that have storage.
-int ListIndexes(Oid** oids) {
-  int count = 0;
-  int room = 64;
-  *oids = static_cast<Oid*>(palloc(sizeof(Oid) * room));
-  Oid access_method = get_am_oid("vhnsw", true);
-  if (!OidIsValid(access_method)) return 0;
-  Relation classes = table_open(RelationRelationId, AccessShareLock);
-  TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
-  while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
-    auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-    if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
-    if (count == room) *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * (room *= 2)));
-    (*oids)[count++] = form->oid;
-  }
-  table_endscan(scan);
-  table_close(classes, AccessShareLock);
-  return count;
 }
 
 // An index opened for looking, or null if it is locked, gone or not readable here.
@@ -245,7 +223,7 @@ void PutIndex(ReturnSetInfo* result, Oid oid) {
 template <typename Put>
 void ForEachKnownIndex(Put put) {
   Oid* oids;
-  int count = ListIndexes(&oids);
+  int count = ListVhnswIndexes(&oids);
   for (int i = 0; i < count; i++) {
     CHECK_FOR_INTERRUPTS();
     Relation index = OpenForLooking(oids[i]);
@@ -303,7 +281,7 @@ PGDLLEXPORT Datum vec_index_info(PG_FUNCTION_ARGS) {
   InitMaterializedSRF(fcinfo, 0);
   auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   Oid* oids;
-  int count = ListIndexes(&oids);
+  int count = ListVhnswIndexes(&oids);
   for (int i = 0; i < count; i++) PutIndex(result, oids[i]);
   // Indexes of other databases: what shared memory knows.
   IndexKey* keys = nullptr;

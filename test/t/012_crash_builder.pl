@@ -22,13 +22,13 @@ sub builder_pid
 	return;
 }
 
-# Whether a segment is being written; with `graph`, beside one that is large enough to become a graph.
+# Whether a segment is being written; with `graph`, beside one that has the 4,096 codes from which a graph is built.
 sub building
 {
 	my ($node, $graph) = @_;
 	my @files = vec_files($node);
 	return 0 unless grep { /\.seg\.tmp$/ } @files;
-	return !$graph || grep { /\.seg$/ && (-s vec_dir($node) . "/$_" || 0) > 2 * 1024 * 1024 } @files;
+	return !$graph || grep { /\.seg$/ && (-s vec_dir($node) . "/$_" || 0) > 4096 * 128 } @files;
 }
 
 seed_random();

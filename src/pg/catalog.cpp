@@ -1,0 +1,31 @@
+// See catalog.hpp.
+
+#include "pg/catalog.hpp"
+
+extern "C" {
+#include "access/heapam.h"
+#include "catalog/pg_am.h"
+}
+
+namespace vecckpt {
+
+int ListVhnswIndexes(Oid** oids) {
+  int count = 0;
+  int room = 64;
+  *oids = static_cast<Oid*>(palloc(sizeof(Oid) * room));
+  Oid access_method = get_am_oid("vhnsw", true);
+  if (!OidIsValid(access_method)) return 0;
+  Relation classes = table_open(RelationRelationId, AccessShareLock);
+  TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
+  while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+    auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+    if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
+    if (count == room) *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * (room *= 2)));
+    (*oids)[count++] = form->oid;
+  }
+  table_endscan(scan);
+  table_close(classes, AccessShareLock);
+  return count;
+}
+
+}  // namespace vecckpt
