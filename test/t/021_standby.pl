@@ -106,7 +106,7 @@ foreach my $round (1 .. 2)
 stop_clients($feed);
 $primary->wait_for_catchup($standby);
 probes_ok($standby, 't', 'answers are exact afterwards');
-exact_everywhere($standby, 't', 'and as a whole');
+exact_everywhere($standby, 't', 'and as a whole', large => 1);
 
 # ---- DROP INDEX is replayed while the standby's builder works on it
 $primary->safe_psql('postgres', qq(
@@ -142,7 +142,7 @@ probes_ok($standby, 't', 'after promotion, with new rows in the tail');
 ok(wait_sealed($standby, 't_v', ask => 1), 'its builder seals the new rows');
 $standby->safe_psql('postgres', "DELETE FROM t WHERE id % 3 = 0; VACUUM t;");
 probes_ok($standby, 't', 'sealed and vacuumed');
-exact_everywhere($standby, 't', 'a scan of the whole table');
+exact_everywhere($standby, 't', 'a scan of the whole table', large => 1);
 ok(wait_sealed($standby, 'u_v', ask => 1), 'the unlogged index, empty on the standby, is filled and sealed');
 probes_ok($standby, 'u', 'and answers exactly');
 $standby->safe_psql('postgres', 'REINDEX INDEX t_v');
