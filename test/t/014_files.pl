@@ -64,6 +64,19 @@ FROM vec_indexes i LEFT JOIN vec_segments s ON s.index = i.index AND s.kind = 'g
 		});
 }
 
+# The large tables have a graph again and no job is running: the files that are listed now are those of the next start.
+sub all_settled
+{
+	return wait_until(
+		'graphs and idle builders',
+		sub {
+			$node->safe_psql(
+				'postgres', q(
+SELECT count(DISTINCT s.index), bool_and(i.state = 'idle')
+FROM vec_indexes i LEFT JOIN vec_segments s ON s.index = i.index AND s.kind = 'graph')) eq "$kGraphs|t";
+		});
+}
+
 sub all_exact
 {
 	my ($what) = @_;
@@ -213,6 +226,7 @@ cmp_ok(scalar(@graph_damages), '>', scalar(@flat_damages), 'a graph segment has 
 while (@graph_damages || @flat_damages)
 {
 	$round++;
+	ok(all_settled(), "segments, round $round: graphs are there");
 	my @files;
 	foreach my $i (1 .. $kTables)
 	{
