@@ -19,6 +19,8 @@ OBJS = \
 	src/hnsw/codec_sq8.o \
 	src/hnsw/exact.o \
 	src/hnsw/graph_builder.o \
+	src/hnsw/graph_inserter.o \
+	src/hnsw/graph_repair.o \
 	src/hnsw/graph_search.o \
 	src/hnsw/kernels.o \
 	src/segment/manifest.o \

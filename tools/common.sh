@@ -119,7 +119,7 @@ setup() {
     find_postgres || die "PostgreSQL's server and its development files are missing (PG_CONFIG names pg_config)"
     return
   fi
-  local packages=(g++ make cmake clang-format procps perl libipc-run-perl libhnswlib-dev libhwy-dev libxxhash-dev
+  local packages=(g++ make cmake clang-format procps perl libipc-run-perl libhwy-dev libxxhash-dev
     libgtest-dev) missing
   find_postgres || packages+=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR")
   mapfile -t missing < <(missing_packages "${packages[@]}")

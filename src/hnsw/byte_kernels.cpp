@@ -1,6 +1,6 @@
 // See byte_kernels.hpp. Highway's kernel widens to 16 bits, which every processor can do; VNNI, which
 // Highway 1.0 lacks, multiplies unsigned by signed bytes and adds four products to a 32-bit lane without
-// saturation. There a product of two unsigned codes is a * (b - 128) + 128 * a.
+// saturation. Codes are unsigned, so one of two is shifted by 128, by flipping its highest bits.
 
 #include "hnsw/byte_kernels.hpp"
 
@@ -17,41 +17,53 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <typename B>
-HWY_INLINE int32_t WideningDot(const uint8_t* HWY_RESTRICT a, const B* HWY_RESTRICT b, size_t n) {
+// `read(i)` gives 16-bit lanes of the second factor from its i-th value on, `value(i)` one of them.
+template <typename Read, typename Value>
+HWY_INLINE int32_t WideningDot(const uint8_t* HWY_RESTRICT a, size_t n, const Read& read,
+                               const Value& value) {
   size_t i = 0;
   int32_t total = 0;
 #if HWY_TARGET != HWY_SCALAR
   const hn::ScalableTag<int32_t> d32;
   const hn::Repartition<int16_t, decltype(d32)> d16;
   const hn::Rebind<uint8_t, decltype(d16)> da;
-  const hn::Rebind<B, decltype(d16)> db;
   const size_t lanes = hn::Lanes(d16);
   auto sum0 = hn::Zero(d32), sum1 = hn::Zero(d32), sum2 = hn::Zero(d32), sum3 = hn::Zero(d32);
-  const auto add = [&](const uint8_t* pa, const B* pb, auto& low, auto& high) HWY_ATTR {
-    low = hn::ReorderWidenMulAccumulate(d32, hn::PromoteTo(d16, hn::LoadU(da, pa)),
-                                        hn::PromoteTo(d16, hn::LoadU(db, pb)), low, high);
+  const auto add = [&](size_t at, auto& low, auto& high) HWY_ATTR {
+    const auto from_a = hn::PromoteTo(d16, hn::LoadU(da, a + at));
+    low = hn::ReorderWidenMulAccumulate(d32, from_a, read(d16, at), low, high);
   };
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    add(a + i, b + i, sum0, sum1);
-    add(a + i + lanes, b + i + lanes, sum2, sum3);
+    add(i, sum0, sum1);
+    add(i + lanes, sum2, sum3);
   }
   if (i + lanes <= n) {
-    add(a + i, b + i, sum0, sum1);
+    add(i, sum0, sum1);
     i += lanes;
   }
   const auto sum = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
   total = hn::GetLane(hn::SumOfLanes(d32, sum));
+#else
+  (void)read;
 #endif
-  for (; i < n; ++i) total += a[i] * b[i];
+  for (; i < n; ++i) total += a[i] * value(i);
   return total;
 }
 
 int32_t DotWithSignedKernel(const uint8_t* code, const int8_t* query, size_t n) {
-  return WideningDot(code, query, n);
+  const auto read = [query](auto d16, size_t i) HWY_ATTR {
+    const hn::Rebind<int8_t, decltype(d16)> d8;
+    return hn::PromoteTo(d16, hn::LoadU(d8, query + i));
+  };
+  return WideningDot(code, n, read, [query](size_t i) { return query[i]; });
 }
-int32_t DotKernel(const uint8_t* a, const uint8_t* b, size_t n) {
-  return WideningDot(a, b, n);
+
+int32_t DotShiftedKernel(const uint8_t* a, const uint8_t* b, size_t n) {
+  const auto read = [b](auto d16, size_t i) HWY_ATTR {
+    const hn::Rebind<uint8_t, decltype(d16)> d8;
+    return hn::Sub(hn::PromoteTo(d16, hn::LoadU(d8, b + i)), hn::Set(d16, 128));
+  };
+  return WideningDot(a, n, read, [b](size_t i) { return b[i] - 128; });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -68,18 +80,18 @@ HWY_AFTER_NAMESPACE();
 namespace vecckpt {
 
 HWY_EXPORT(DotWithSignedKernel);
-HWY_EXPORT(DotKernel);
+HWY_EXPORT(DotShiftedKernel);
 
 namespace {
 
 int32_t PortableDotWithSigned(const uint8_t* code, const int8_t* query, size_t n) {
   return HWY_DYNAMIC_DISPATCH(DotWithSignedKernel)(code, query, n);
 }
-int32_t PortableDot(const uint8_t* a, const uint8_t* b, size_t n) {
-  return HWY_DYNAMIC_DISPATCH(DotKernel)(a, b, n);
+int32_t PortableDotShifted(const uint8_t* a, const uint8_t* b, size_t n) {
+  return HWY_DYNAMIC_DISPATCH(DotShiftedKernel)(a, b, n);
 }
 
-constexpr ByteKernels kPortable{"highway", PortableDotWithSigned, PortableDot};
+constexpr ByteKernels kPortable{"highway", PortableDotWithSigned, PortableDotShifted};
 
 #if defined(__x86_64__)
 
@@ -105,23 +117,28 @@ VECCKPT_AVX512 int32_t Avx512DotWithSigned(const uint8_t* code, const int8_t* qu
   return _mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
 }
 
-// `products` gathers a * (b - 128), `sums` a.
-VECCKPT_AVX512 inline void Avx512Add(__m512i a, __m512i b, __m512i* products, __m512i* sums) {
-  *products = _mm512_dpbusd_epi32(*products, a, _mm512_xor_si512(b, _mm512_set1_epi8(-128)));
-  *sums = _mm512_dpbusd_epi32(*sums, a, _mm512_set1_epi8(1));
+VECCKPT_AVX512 inline __m512i Avx512Shifted(__m512i unsigned_bytes) {
+  return _mm512_xor_si512(unsigned_bytes, _mm512_set1_epi8(-128));
 }
 
-VECCKPT_AVX512 int32_t Avx512Dot(const uint8_t* a, const uint8_t* b, size_t n) {
-  __m512i products = _mm512_setzero_si512(), sums = products;
+VECCKPT_AVX512 int32_t Avx512DotShifted(const uint8_t* a, const uint8_t* b, size_t n) {
+  __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0;
   size_t i = 0;
-  for (; i + 64 <= n; i += 64) {
-    Avx512Add(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i), &products, &sums);
+  for (; i + 128 <= n; i += 128) {
+    sum0 = _mm512_dpbusd_epi32(sum0, _mm512_loadu_si512(a + i), Avx512Shifted(_mm512_loadu_si512(b + i)));
+    sum1 = _mm512_dpbusd_epi32(sum1, _mm512_loadu_si512(a + i + 64),
+                               Avx512Shifted(_mm512_loadu_si512(b + i + 64)));
+  }
+  if (i + 64 <= n) {
+    sum0 = _mm512_dpbusd_epi32(sum0, _mm512_loadu_si512(a + i), Avx512Shifted(_mm512_loadu_si512(b + i)));
+    i += 64;
   }
   if (i < n) {
     const __mmask64 rest = ~uint64_t{0} >> (64 - (n - i));
-    Avx512Add(_mm512_maskz_loadu_epi8(rest, a + i), _mm512_maskz_loadu_epi8(rest, b + i), &products, &sums);
+    sum1 = _mm512_dpbusd_epi32(sum1, _mm512_maskz_loadu_epi8(rest, a + i),
+                               Avx512Shifted(_mm512_maskz_loadu_epi8(rest, b + i)));
   }
-  return _mm512_reduce_add_epi32(_mm512_add_epi32(products, _mm512_slli_epi32(sums, 7)));
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
 }
 
 VECCKPT_AVX2 inline int32_t Avx2Total(__m256i sum) {
@@ -151,17 +168,21 @@ VECCKPT_AVX2 int32_t AvxVnniDotWithSigned(const uint8_t* code, const int8_t* que
   return total;
 }
 
-VECCKPT_AVX2 int32_t AvxVnniDot(const uint8_t* a, const uint8_t* b, size_t n) {
-  __m256i products = _mm256_setzero_si256(), sums = products;
+VECCKPT_AVX2 int32_t AvxVnniDotShifted(const uint8_t* a, const uint8_t* b, size_t n) {
+  const __m256i highest_bits = _mm256_set1_epi8(-128);
+  __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0;
   size_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    const __m256i from_a = Avx2Load(a + i);
-    const __m256i from_b = _mm256_xor_si256(Avx2Load(b + i), _mm256_set1_epi8(-128));
-    products = _mm256_dpbusd_avx_epi32(products, from_a, from_b);
-    sums = _mm256_dpbusd_avx_epi32(sums, from_a, _mm256_set1_epi8(1));
+  for (; i + 64 <= n; i += 64) {
+    sum0 = _mm256_dpbusd_avx_epi32(sum0, Avx2Load(a + i), _mm256_xor_si256(Avx2Load(b + i), highest_bits));
+    sum1 = _mm256_dpbusd_avx_epi32(sum1, Avx2Load(a + i + 32),
+                                   _mm256_xor_si256(Avx2Load(b + i + 32), highest_bits));
   }
-  int32_t total = Avx2Total(_mm256_add_epi32(products, _mm256_slli_epi32(sums, 7)));
-  for (; i < n; ++i) total += a[i] * b[i];
+  if (i + 32 <= n) {
+    sum0 = _mm256_dpbusd_avx_epi32(sum0, Avx2Load(a + i), _mm256_xor_si256(Avx2Load(b + i), highest_bits));
+    i += 32;
+  }
+  int32_t total = Avx2Total(_mm256_add_epi32(sum0, sum1));
+  for (; i < n; ++i) total += a[i] * (b[i] - 128);
   return total;
 }
 
@@ -188,8 +209,8 @@ struct Usable {
 
   Usable() {
 #if defined(__x86_64__)
-    if (HasAvx512Vnni()) kernels[count++] = {"avx512-vnni", Avx512DotWithSigned, Avx512Dot};
-    if (HasAvxVnni()) kernels[count++] = {"avx-vnni", AvxVnniDotWithSigned, AvxVnniDot};
+    if (HasAvx512Vnni()) kernels[count++] = {"avx512-vnni", Avx512DotWithSigned, Avx512DotShifted};
+    if (HasAvxVnni()) kernels[count++] = {"avx-vnni", AvxVnniDotWithSigned, AvxVnniDotShifted};
 #endif
     kernels[count++] = kPortable;
   }

@@ -17,8 +17,8 @@ struct ByteKernels {
   const char* name;
   // The sum of code[i] * query[i], n at most kMaxDims, no alignment required.
   int32_t (*dot_with_signed)(const uint8_t* code, const int8_t* query, size_t n);
-  // The sum of a[i] * b[i].
-  int32_t (*dot)(const uint8_t* a, const uint8_t* b, size_t n);
+  // The sum of a[i] * (b[i] - 128): 128 times the sum of a less than that of a[i] * b[i].
+  int32_t (*dot_shifted)(const uint8_t* a, const uint8_t* b, size_t n);
 };
 
 // The fastest that this processor can run.

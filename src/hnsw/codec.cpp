@@ -8,6 +8,7 @@
 
 #include "hnsw/codec_none.hpp"
 #include "hnsw/codec_sq8.hpp"
+#include "hnsw/gather.hpp"
 
 namespace vecckpt {
 
@@ -46,6 +47,17 @@ void VectorStatistics::Add(const float* vector, size_t dims) {
 
 void VectorStatistics::Merge(const VectorStatistics& other) {
   max_magnitude = std::max(max_magnitude, other.max_magnitude);
+}
+
+void Codec::CodeDistancesOf(const std::byte* from, const std::byte* codes, std::span<const uint32_t> nodes,
+                            float* out) const {
+  Gather(codes, stride(), nodes, out, [&](const std::byte* code) { return CodeDistance(from, code); });
+}
+
+bool Codec::AnyCloserThan(float distance, const std::byte* from, const std::byte* codes,
+                          std::span<const uint32_t> nodes) const {
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [&](uint32_t node) { return CodeDistance(from, codes + node * stride()) < distance; });
 }
 
 Result<std::unique_ptr<Codec>> Codec::Train(CodeKind kind, Metric metric, uint32_t dims,

@@ -93,6 +93,13 @@ class Codec {
   virtual void Transcode(const Codec& other, const std::byte* from, std::byte* to) const = 0;
   // Distance of two codes, for graph building. Symmetric, never NaN.
   virtual float CodeDistance(const std::byte* a, const std::byte* b) const = 0;
+  // The next two may be overridden for speed. out[i] = CodeDistance(from, the code number nodes[i] of those
+  // that begin at `codes`).
+  virtual void CodeDistancesOf(const std::byte* from, const std::byte* codes, std::span<const uint32_t> nodes,
+                               float* out) const;
+  // True if one of those is nearer to `from` than `distance`.
+  virtual bool AnyCloserThan(float distance, const std::byte* from, const std::byte* codes,
+                             std::span<const uint32_t> nodes) const;
 
   // REQUIRES: `query` is finite, and non-zero under cosine.
   virtual std::unique_ptr<QueryScorer> Prepare(const float* query) const = 0;

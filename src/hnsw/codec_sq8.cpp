@@ -367,8 +367,9 @@ float Sq8Codec::CodeDistance(const std::byte* a, const std::byte* b) const {
   const Sq8Trailer& in_a = TrailerOf(a);
   const Sq8Trailer& in_b = TrailerOf(b);
   const double dims = static_cast<double>(mean_.size());
-  const double dot =
-      kernels_.dot(reinterpret_cast<const uint8_t*>(a), reinterpret_cast<const uint8_t*>(b), mean_.size());
+  const int32_t shifted = kernels_.dot_shifted(reinterpret_cast<const uint8_t*>(a),
+                                               reinterpret_cast<const uint8_t*>(b), mean_.size());
+  const double dot = shifted + 128.0 * in_a.sum;
   // Grouped so that exchanging a and b gives the same bits.
   const double offsets =
       (double{in_a.step} * in_b.offset * in_a.sum + double{in_b.step} * in_a.offset * in_b.sum) +
@@ -376,6 +377,19 @@ float Sq8Codec::CodeDistance(const std::byte* a, const std::byte* b) const {
   const double product = double{in_a.step} * in_b.step * dot + offsets;
   const double norms = double{in_a.norm} + in_b.norm;
   return WithoutNaN(metric_ == Metric::kInnerProduct ? -(product + norms) : norms - 2 * product);
+}
+
+void Sq8Codec::CodeDistancesOf(const std::byte* from, const std::byte* codes, std::span<const uint32_t> nodes,
+                               float* out) const {
+  Gather(codes, stride_, nodes, out,
+         [&](const std::byte* code) { return Sq8Codec::CodeDistance(from, code); });
+}
+
+bool Sq8Codec::AnyCloserThan(float distance, const std::byte* from, const std::byte* codes,
+                             std::span<const uint32_t> nodes) const {
+  return std::any_of(nodes.begin(), nodes.end(), [&](uint32_t node) {
+    return Sq8Codec::CodeDistance(from, codes + node * stride_) < distance;
+  });
 }
 
 std::unique_ptr<QueryScorer> Sq8Codec::Prepare(const float* query) const {

@@ -54,6 +54,10 @@ class Sq8Codec final : public Codec {
   double CodeError(const std::byte* code) const override;
   void Transcode(const Codec& other, const std::byte* from, std::byte* to) const override;
   float CodeDistance(const std::byte* a, const std::byte* b) const override;
+  void CodeDistancesOf(const std::byte* from, const std::byte* codes, std::span<const uint32_t> nodes,
+                       float* out) const override;
+  bool AnyCloserThan(float distance, const std::byte* from, const std::byte* codes,
+                     std::span<const uint32_t> nodes) const override;
   std::unique_ptr<QueryScorer> Prepare(const float* query) const override;
 
  private:

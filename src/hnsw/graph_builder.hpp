@@ -1,11 +1,11 @@
-// Builds one HNSW graph over codes with hnswlib, several threads at once.
+// Builds one HNSW graph over codes, several threads at once.
 //
 // Phases: (1) a base graph, if any, is copied in as nodes 0..base_nodes-1; (2) the remaining nodes are
-// inserted with addPoint by `threads` threads, and once or twice more without hubs, if there are any: nodes
-// that are the only link of many others; (3) Repair makes nodes reachable over level 0 from the entry
-// point; (4) MakeFindable, except under inner product, lets each be seen by a narrow search for its own code;
-// (5) the result is read out. hnswlib's data of a node is its 4-byte id; the distance call reads the
-// codes from the caller's bytes, which are normally a mapping of the output file.
+// inserted by `threads` threads (graph_inserter.hpp), and once or twice more without hubs, if there are any:
+// nodes that are the only link of many others; (3) nodes are made reachable over level 0 from the entry
+// point, and, except under inner product, findable by a narrow search for their own code (graph_repair.hpp);
+// (4) the result is read out. Codes are read from the caller's bytes, which are normally a mapping of the
+// output file, or from a copy in huge pages, which is faster by a seventh.
 //
 // Every node's level comes from a hash of its seed (its first position), never from a random generator, so
 // that a build by one thread is repeatable.
@@ -30,6 +30,7 @@ struct GraphBuildOptions {
   uint32_t m = 16;
   uint32_t ef_construction = 64;
   uint32_t threads = 1;
+  bool copy_codes = false;                    // costs node_count * stride bytes of memory
   const std::atomic<bool>* cancel = nullptr;  // polled between insertions
   std::atomic<uint64_t>* inserted = nullptr;  // counts nodes inserted, for progress
 };
@@ -42,7 +43,7 @@ class GraphBuilder {
                const GraphView* base, const GraphBuildOptions& options);
   ~GraphBuilder();
 
-  // Phases 1 to 4. kCancelled when the cancel flag was seen, kOutOfMemory, kCorruption for a bad base graph.
+  // Phases 1 to 3. kCancelled when the cancel flag was seen, kOutOfMemory, kCorruption for a bad base graph.
   Status Build();
 
   // REQUIRES for all below: Build returned ok.
@@ -61,7 +62,7 @@ class GraphBuilder {
   // that no search for their own code would see, and hubs (16 or one in 1,000 at most), which have no links
   // either.
   const std::vector<uint32_t>& orphans() const;
-  // How many links Repair and MakeFindable added.
+  // How many links phase 3 added.
   uint32_t repaired() const;
 
   // Anonymous memory in bytes that building a graph of this many nodes takes, an upper estimate.

@@ -99,6 +99,7 @@ Status BuildGraph(const GraphInput& input, const Segment* base, SegmentAssembly*
   options.m = geometry.m;
   options.ef_construction = geometry.ef_construction;
   options.threads = input.threads;
+  options.copy_codes = needed + nodes.codes().size() <= input.copy_limit;
   options.cancel = &context.cancel;
   options.inserted = &context.done;
   const std::vector<uint64_t> seeds = Seeds(nodes, assembly->extents(), geometry.slots_per_extent);

@@ -73,6 +73,7 @@ struct GraphInput {
   bool keep_base_graph = true;
   uint32_t threads = 1;
   uint64_t memory_limit = 0;  // bytes of anonymous memory; 0: none. Checked before building: kOutOfMemory.
+  uint64_t copy_limit = 0;    // codes are copied, for speed, if that and all else stays within so many bytes
 };
 Result<SegmentHeader> RunGraph(const GraphInput& input, JobContext& context);
 

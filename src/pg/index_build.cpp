@@ -65,6 +65,10 @@ void Cleanup(int code, Datum argument) {
   });
 }
 
+uint64 BuildMemory() {
+  return uint64{static_cast<uint32>(maintenance_work_mem)} * 1024;
+}
+
 Status NewOutput(BuildState* state, uint64_t* id) {
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
   Result<uint64_t> drawn = RandomId();
@@ -125,6 +129,7 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
   input->segments.push_back(*segment);
   input->keep_base_graph = false;
   input->threads = threads;
+  input->copy_limit = BuildMemory();
   objects->unpublished.push_back(input->output.path);
   auto result = objects->header;
   auto job = objects->pool->Submit([input, result](JobContext& context) {
@@ -213,7 +218,7 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
 
 void BuildAllParts(BuildState* state, LogReader* reader, float max_magnitude) {
   uint64 end = LogEnd(reader);
-  uint64 memory = uint64{static_cast<uint32>(maintenance_work_mem)} * 1024;
+  uint64 memory = BuildMemory();
   // Writers are registered until all is published, so there is an end to the number of parts.
   uint64 max_entries =
       Max(Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), kGraphEntries), end / kMaxParts + 1);

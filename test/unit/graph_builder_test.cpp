@@ -16,11 +16,6 @@
 #include "built_graph.hpp"
 #include "hnsw/graph_search.hpp"
 
-// hnswlib does not give back its list of visited nodes when addPoint throws.
-extern "C" const char* __lsan_default_suppressions() {
-  return "leak:hnswlib::VisitedList\n";
-}
-
 namespace vecckpt {
 namespace {
 
@@ -233,6 +228,17 @@ TEST(GraphBuilder, OneThreadIsRepeatable) {
   EXPECT_EQ(a->upper.nodes, b->upper.nodes);
   EXPECT_EQ(a->upper.links, b->upper.links);
   EXPECT_EQ(a->upper.entry_node, b->upper.entry_node);
+}
+
+TEST(GraphBuilder, ACopyOfTheCodesMakesNoDifference) {
+  const Data data = Clustered();
+  GraphBuildOptions options = Options(1);
+  const Result<BuiltGraph> mapped = data.Build(1500, nullptr, options);
+  options.copy_codes = true;
+  const Result<BuiltGraph> copied = data.Build(1500, nullptr, options);
+  ASSERT_TRUE(mapped.ok() && copied.ok());
+  EXPECT_EQ(mapped->links0, copied->links0);
+  EXPECT_EQ(mapped->upper.links, copied->upper.links);
 }
 
 TEST(GraphBuilder, LevelsComeFromSeedsWhateverTheThreads) {

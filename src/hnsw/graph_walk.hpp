@@ -1,0 +1,171 @@
+// Searches a graph that is being built for the surroundings of one of its codes: for insertion, and to find
+// out whether a finished search would find the node (graph_repair.hpp).
+//
+// A walk closed at width W expands what GraphStream expands: the nearest unexpanded node, until that is
+// farther than the W-th nearest seen. What lies farther is never expanded before that, so it is not kept.
+//
+// Thread safety: a walk belongs to one thread; several may run while others insert.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "hnsw/mutable_graph.hpp"
+
+namespace vecckpt {
+
+// A node of a level, by the level's address (node or rank).
+struct Neighbour {
+  float distance;
+  uint32_t id;
+};
+
+inline bool Nearer(const Neighbour& a, const Neighbour& b) {
+  return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+}
+
+class GraphWalk {
+ public:
+  explicit GraphWalk(const MutableGraph& graph)
+      : graph_(graph),
+        visited_(graph.node_count()),
+        batch_(graph.upper().capacity() + graph.links0().capacity()) {
+    scores_.resize(batch_.size());
+    nodes_.resize(batch_.size());
+  }
+
+  // Anonymous memory of one walk, without what grows with its width.
+  static uint64_t MemoryNeeded(uint64_t node_count) { return node_count; }
+
+  // The walks that follow start from this node's code.
+  void SetQuery(uint32_t node) { query_ = node; }
+
+  Neighbour Entry() const;
+  // From `from`, a rank, down to `level` + 1, on each level to a rank that has no nearer neighbour.
+  Neighbour Descend(Neighbour from, uint32_t level);
+  // Walks a level from `starts`, closed at `width`. With `target`, it ends as soon as that is seen.
+  template <typename Level>
+  void Walk(const Level& level, std::span<const Neighbour> starts, size_t width, uint32_t target = kNoNode);
+
+  // The `width` nearest seen by the last walk, in order.
+  std::span<const Neighbour> nearest() const { return nearest_; }
+  // What the last walk expanded, in that order.
+  std::span<const Neighbour> expanded() const { return expanded_; }
+  bool Saw(uint32_t id) const { return visited_[id] == round_; }
+
+ private:
+  bool Visit(uint32_t id) {
+    if (visited_[id] == round_) return false;
+    visited_[id] = round_;
+    return true;
+  }
+  void See(const Neighbour& seen);
+  template <typename Level>
+  uint32_t UnseenLinks(const Level& level, uint32_t id);
+  template <typename Level>
+  void Score(const Level& level, uint32_t count);
+
+  const MutableGraph& graph_;
+  uint32_t query_ = kNoNode;
+  HugeArray<uint8_t> visited_;
+  uint8_t round_ = 0;
+  size_t width_ = 0;
+  size_t next_ = 0;  // all before it in nearest_ are expanded
+  std::vector<Neighbour> nearest_;
+  std::vector<uint8_t> is_expanded_;  // of nearest_
+  std::vector<Neighbour> expanded_;
+  std::vector<uint32_t> batch_, nodes_;  // unseen links of a list, and their nodes
+  std::vector<float> scores_;
+};
+
+inline Neighbour GraphWalk::Entry() const {
+  const uint32_t rank = graph_.entry_rank();
+  return {graph_.table().Distance(query_, graph_.entry_node()), rank == kNoNode ? graph_.entry_node() : rank};
+}
+
+template <typename Level>
+void GraphWalk::Score(const Level& level, uint32_t count) {
+  std::span<const uint32_t> nodes(batch_.data(), count);
+  if constexpr (!Level::kIdsAreNodes) {
+    for (uint32_t i = 0; i < count; ++i) nodes_[i] = level.Node(batch_[i]);
+    nodes = {nodes_.data(), count};
+  }
+  graph_.table().Distances(query_, nodes, scores_.data());
+}
+
+inline Neighbour GraphWalk::Descend(Neighbour from, uint32_t level) {
+  for (uint32_t at = graph_.max_level(); at > level; --at) {
+    const UpperLevel upper(graph_, at);
+    for (bool moved = true; moved;) {
+      moved = false;
+      const size_t row = upper.Row(from.id);
+      const uint32_t count = upper.rows().Count(row);
+      for (uint32_t i = 0; i < count; ++i) batch_[i] = upper.rows().Link(row, i);
+      Score(upper, count);
+      for (uint32_t i = 0; i < count; ++i) {
+        const Neighbour candidate{scores_[i], batch_[i]};
+        if (!Nearer(candidate, from)) continue;
+        from = candidate;
+        moved = true;
+      }
+    }
+  }
+  return from;
+}
+
+inline void GraphWalk::See(const Neighbour& seen) {
+  if (nearest_.size() == width_ && !Nearer(seen, nearest_.back())) return;
+  const auto place = std::upper_bound(nearest_.begin(), nearest_.end(), seen, Nearer);
+  const size_t index = static_cast<size_t>(place - nearest_.begin());
+  nearest_.insert(place, seen);
+  is_expanded_.insert(is_expanded_.begin() + static_cast<std::ptrdiff_t>(index), 0);
+  if (nearest_.size() > width_) {
+    nearest_.pop_back();
+    is_expanded_.pop_back();
+  }
+  next_ = std::min(next_, index);
+}
+
+template <typename Level>
+uint32_t GraphWalk::UnseenLinks(const Level& level, uint32_t id) {
+  const size_t row = level.Row(id);
+  const uint32_t count = level.rows().Count(row);
+  uint32_t unseen = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t link = level.rows().Link(row, i);
+    if (Visit(link)) batch_[unseen++] = link;
+  }
+  return unseen;
+}
+
+template <typename Level>
+void GraphWalk::Walk(const Level& level, std::span<const Neighbour> starts, size_t width, uint32_t target) {
+  if (++round_ == 0) {
+    std::memset(visited_.data(), 0, visited_.size());
+    round_ = 1;
+  }
+  width_ = width;
+  next_ = 0;
+  nearest_.clear();
+  is_expanded_.clear();
+  expanded_.clear();
+  for (const Neighbour& start : starts) {
+    if (Visit(start.id)) See(start);
+  }
+  for (;;) {
+    if (target != kNoNode && Saw(target)) return;
+    while (next_ < nearest_.size() && is_expanded_[next_]) ++next_;
+    if (next_ == nearest_.size()) return;
+    is_expanded_[next_] = 1;
+    expanded_.push_back(nearest_[next_]);
+    const uint32_t count = UnseenLinks(level, nearest_[next_].id);
+    if (next_ + 1 < nearest_.size()) level.rows().Fetch(level.Row(nearest_[next_ + 1].id));
+    Score(level, count);
+    for (uint32_t i = 0; i < count; ++i) See({scores_[i], batch_[i]});
+  }
+}
+
+}  // namespace vecckpt
