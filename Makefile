@@ -21,6 +21,7 @@ OBJS = \
 	src/hnsw/graph_builder.o \
 	src/hnsw/graph_search.o \
 	src/hnsw/kernels.o \
+	src/hnsw/nibble_kernels.o \
 	src/segment/manifest.o \
 	src/segment/names.o \
 	src/segment/segment.o \
