@@ -13,6 +13,7 @@ struct Sq4Levels {
   static constexpr CodeKind kKind = CodeKind::kSq4;
   static constexpr const char* kName = "sq4";
   static constexpr double kHighest = 15;
+  static constexpr bool kFitted = true;
 
   using Kernels = NibbleKernels;
   static const Kernels& BestKernels() { return BestNibbleKernels(); }
@@ -29,6 +30,8 @@ struct Sq4Levels {
 
   static double ErrorShare(size_t dims);
   static double LeastDistance(double square, double code_error, double query_error, double share);
+  static double ProductError(double code_error, double code_norm, double query_error, double query_norm,
+                             double share);
 };
 
 extern template class ScalarCodec<Sq4Levels>;

@@ -11,6 +11,7 @@ struct Sq8Levels {
   static constexpr CodeKind kKind = CodeKind::kSq8;
   static constexpr const char* kName = "sq8";
   static constexpr double kHighest = 255;
+  static constexpr bool kFitted = false;
 
   using Kernels = ByteKernels;
   static const Kernels& BestKernels() { return BestByteKernels(); }
@@ -22,6 +23,10 @@ struct Sq8Levels {
   // Bounds hold for every vector and query.
   static double ErrorShare(size_t) { return 1; }
   static double LeastDistance(double square, double code_error, double query_error, double share);
+  static double ProductError(double code_error, double code_norm, double query_error, double query_norm,
+                             double) {
+    return code_error * query_norm + code_norm * query_error;
+  }
 };
 
 extern template class ScalarCodec<Sq8Levels>;

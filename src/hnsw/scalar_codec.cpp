@@ -125,8 +125,31 @@ void ScalarCodec<Levels>::EncodeScaled(Function component, double known_error, d
   ScalarTrailer trailer{};
   trailer.offset = static_cast<float>(low) + 0.0f;
   trailer.step = static_cast<float>((high - low) / Levels::kHighest);
+  const double first = trailer.offset, inverse = trailer.step > 0 ? 1 / double{trailer.step} : 0;
+  const auto level_of = [=](double y) {
+    const double steps = std::min((y - first) * inverse, Levels::kHighest) + 0.5;
+    return static_cast<int>(std::max(steps, 0.0));
+  };
+  if constexpr (Levels::kFitted) {
+    // The line through (level, component) pairs.
+    double levels = 0, level_squares = 0, components = 0, products = 0;
+    for (size_t i = 0; i < dims; ++i) {
+      const double y = component(i) - mean_[i];
+      const double level = level_of(y);
+      levels += level;
+      level_squares += Square(level);
+      components += y;
+      products += level * y;
+    }
+    const double count = static_cast<double>(dims);
+    const double spread = count * level_squares - Square(levels);
+    if (spread > 0) {
+      const double slope = (count * products - levels * components) / spread;
+      trailer.step = static_cast<float>(slope);
+      trailer.offset = static_cast<float>((components - slope * levels) / count) + 0.0f;
+    }
+  }
   const double offset = trailer.offset, step = trailer.step;
-  const double inverse = step > 0 ? 1 / step : 0;
 
   std::memset(code, 0, stride_);
   uint32_t sum = 0;
@@ -134,8 +157,7 @@ void ScalarCodec<Levels>::EncodeScaled(Function component, double known_error, d
   for (size_t i = 0; i < dims; ++i) {
     const double x = component(i);
     const double y = x - mean_[i];
-    const double steps = std::min((y - offset) * inverse, Levels::kHighest) + 0.5;
-    const auto level = static_cast<int>(std::max(steps, 0.0));
+    const int level = level_of(y);
     const double said = offset + step * level;
     Levels::Put(code, dims, i, level);
     sum += static_cast<uint32_t>(level);

@@ -186,7 +186,8 @@ class ProductScorer final : public ScalarScorer<Levels> {
 
   double LowerBound(float distance, const std::byte* code) const override {
     const ScalarTrailer& trailer = this->TrailerOf(code);
-    const double off = (trailer.error * query_.norm + trailer.residue * query_.error) * error_share_;
+    const double off =
+        Levels::ProductError(trailer.error, trailer.residue, query_.error, query_.norm, error_share_);
     const double length = trailer.residue + trailer.error + mean_norm_;
     const double doubt =
         kFloatError * std::fabs(distance) + kFloatUnderflow + kSumError * query_.norm * length;
