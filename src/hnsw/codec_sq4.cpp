@@ -12,6 +12,7 @@
 // The mean is zero because offset and step are the least squares fit of the components: then e_y is
 // orthogonal to (1, ..., 1) and to y^. With the least component as the offset the many zeros of a sparse
 // vector would all be off by the same amount in the same direction, and bounds fail by the thousand.
+// Likewise the query's step is fitted, so that e_q is orthogonal to q^.
 //
 // With u = q' - y and d = |u|, q^ - y^ = u + e_y - e_q, and what the codes say to be the squared distance is
 //   d^2 + |e_y|^2 + |e_q|^2 + 2 u (e_y - e_q) - 2 e_y e_q  <=  d^2 + 2 share d |e| + |e|^2

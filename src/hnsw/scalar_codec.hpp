@@ -14,7 +14,7 @@
 // `Levels` is what tells the code kinds apart (Sq8Levels, Sq4Levels), all static:
 //   kKind, kName; kHighest, the highest level, the lowest being 0
 //   kFitted: whether offset and step, which the least and the largest component give first, are fitted to
-//     all components once the levels are known, by least squares
+//     all components once the levels are known, by least squares; a query's step too
 //   Kernels, BestKernels(): integer dot products of levels, as in byte_kernels.hpp
 //   Bytes(dims); Get(code, dims, i); Put(code, dims, i, level), where zero bytes were before
 //   ErrorShare(dims): what part of an error's norm distances are at most off by, in the error's product with

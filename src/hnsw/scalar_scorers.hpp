@@ -50,21 +50,24 @@ struct QueryBytes {
   double square = 0;       // of what is represented
   double byte_square = 0;  // of what the bytes say
 
-  // `doubt`: how far, in norm, `values` may be from the true ones.
-  QueryBytes(const std::vector<double>& values, double doubt) : bytes(values.size()) {
+  // `doubt`: how far, in norm, `values` may be from the true ones. `fitted`: the step is fitted to all
+  // values, so that the difference is orthogonal to what is represented.
+  QueryBytes(const std::vector<double>& values, double doubt, bool fitted) : bytes(values.size()) {
     double largest = 0;
     for (const double value : values) largest = std::max(largest, std::fabs(value));
     step = largest / kMaxQueryByte;
-    double squared_error = 0;
+    double squared_error = 0, product = 0;
     int64_t total = 0, squares = 0;
     for (size_t i = 0; i < values.size(); ++i) {
       const int byte = step > 0 ? static_cast<int>(std::lrint(values[i] / step)) : 0;
       bytes[i] = static_cast<int8_t>(byte);
       total += byte;
       squares += byte * byte;
-      squared_error += Square(values[i] - step * byte);
+      product += values[i] * byte;
       square += Square(values[i]);
     }
+    if (fitted && squares > 0) step = product / static_cast<double>(squares);
+    for (size_t i = 0; i < values.size(); ++i) squared_error += Square(values[i] - step * bytes[i]);
     sum = step * static_cast<double>(total);
     byte_square = step * step * static_cast<double>(squares);
     norm = std::sqrt(square) * (1 + kExactError) + doubt;
@@ -79,7 +82,7 @@ class ScalarScorer : public QueryScorer {
                double doubt)
       : dot_(kernels.dot_with_signed),
         stride_(stride),
-        query_(query, doubt),
+        query_(query, doubt, Levels::kFitted),
         error_share_(Levels::ErrorShare(query.size())) {}
 
  protected:
