@@ -16,6 +16,7 @@ OBJS = \
 	src/hnsw/byte_kernels.o \
 	src/hnsw/codec.o \
 	src/hnsw/codec_none.o \
+	src/hnsw/codec_sq4.o \
 	src/hnsw/codec_sq8.o \
 	src/hnsw/exact.o \
 	src/hnsw/graph_builder.o \
@@ -23,6 +24,8 @@ OBJS = \
 	src/hnsw/graph_repair.o \
 	src/hnsw/graph_search.o \
 	src/hnsw/kernels.o \
+	src/hnsw/nibble_kernels.o \
+	src/hnsw/scalar_codec.o \
 	src/segment/manifest.o \
 	src/segment/names.o \
 	src/segment/segment.o \

@@ -43,6 +43,8 @@ CREATE INDEX q_few ON q USING vhnsw (v) WITH (dims = 8);
 CREATE INDEX q_l1 ON q USING vhnsw (v real_l1_ops) WITH (dims = 9, quantization = sq8);
 CREATE INDEX q_none ON q USING vhnsw (v) WITH (dims = 9, quantization = none);
 CREATE INDEX q_sq8 ON q USING vhnsw (v) WITH (dims = 9, quantization = 'sq8');
+CREATE INDEX q_sq4 ON q USING vhnsw (v) WITH (dims = 9, quantization = 'sq4');
+CREATE INDEX q_sq4_few ON q USING vhnsw (v) WITH (dims = 8, quantization = sq4);
 SELECT index, quantization FROM vec_indexes WHERE "table" = 'q'::regclass ORDER BY index::text;
 CREATE INDEX ON q USING vhnsw (v) WITH (quantization = 'sq3');
 DROP TABLE q;

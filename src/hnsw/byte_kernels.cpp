@@ -73,8 +73,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
+
+#include "hnsw/vnni.hpp"
 #endif
 
 namespace vecckpt {
@@ -188,18 +189,6 @@ VECCKPT_AVX2 int32_t AvxVnniDotShifted(const uint8_t* a, const uint8_t* b, size_
 
 #undef VECCKPT_AVX512
 #undef VECCKPT_AVX2
-
-bool HasAvx512Vnni() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-
-// Compilers do not all know its name. AVX2's answer includes that the system saves the registers.
-bool HasAvxVnni() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) &&
-         (eax & 1u << 4) != 0;
-}
 
 #endif  // __x86_64__
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "hnsw/codec_none.hpp"
+#include "hnsw/codec_sq4.hpp"
 #include "hnsw/codec_sq8.hpp"
 #include "hnsw/gather.hpp"
 
@@ -72,6 +73,8 @@ Result<std::unique_ptr<Codec>> Codec::Train(CodeKind kind, Metric metric, uint32
       return NoneCodec::Train(metric, dims, statistics);
     case CodeKind::kSq8:
       return Sq8Codec::Train(metric, dims, statistics, sample);
+    case CodeKind::kSq4:
+      return Sq4Codec::Train(metric, dims, statistics, sample);
   }
   return UnknownKind(kind);
 }
@@ -83,16 +86,26 @@ Result<std::unique_ptr<Codec>> Codec::Load(CodeKind kind, Metric metric, uint32_
       return NoneCodec::Load(metric, dims, parameters);
     case CodeKind::kSq8:
       return Sq8Codec::Load(metric, dims, parameters);
+    case CodeKind::kSq4:
+      return Sq4Codec::Load(metric, dims, parameters);
   }
   return UnknownKind(kind);
 }
 
 CodeKind Codec::KindFor(CodeKind wanted, Metric metric, uint32_t dims) {
-  return Sq8Codec::Serves(metric, dims) ? wanted : CodeKind::kNone;
+  return ScalarCodecServes(metric, dims) ? wanted : CodeKind::kNone;
 }
 
 size_t Codec::Stride(CodeKind kind, uint32_t dims) {
-  return kind == CodeKind::kSq8 ? Sq8Codec::Stride(dims) : NoneCodec::Stride(dims);
+  switch (kind) {
+    case CodeKind::kNone:
+      break;
+    case CodeKind::kSq8:
+      return Sq8Codec::Stride(dims);
+    case CodeKind::kSq4:
+      return Sq4Codec::Stride(dims);
+  }
+  return NoneCodec::Stride(dims);
 }
 
 }  // namespace vecckpt

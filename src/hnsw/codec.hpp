@@ -4,7 +4,8 @@
 // segment, padding zero) and compares codes. Its parameters are chosen once per segment from statistics of
 // the vectors (`Train`), stored in the `codec` section, and read back with `Load`.
 //
-// Code kind `sq8`: 8 bits a dimension of the vector minus the segment's mean (codec_sq8.hpp).
+// Code kinds `sq8` and `sq4`: 8 or 4 bits a dimension of the vector minus the segment's mean
+// (scalar_codec.hpp).
 //
 // Code kind `none`: the code is the vector as float32, multiplied by 2^-exponent; the exponent is 0 unless
 // the largest magnitude would let a float32 sum overflow, or let all of it underflow. Negative zero becomes
@@ -47,15 +48,15 @@ class QueryScorer {
   // The codes number nodes[0], nodes[1], ... of those that begin at `codes`, fetched ahead of their turn.
   // REQUIRES: `out` has room for all.
   virtual void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const = 0;
-  // A number that the exact search distance of the code's vector, on its own scale, is never below.
-  // `distance` is what Distance gave for the code.
+  // A number that the exact search distance of the code's vector, on its own scale, is never below; under sq4
+  // nearly never. `distance` is what Distance gave for the code. Never NaN.
   virtual double LowerBound(float distance, const std::byte* code) const = 0;
 };
 
 class Codec {
  public:
   // The codec whose parameters suit vectors of these statistics, of which `sample` holds some, one behind the
-  // other: kTrainingSample of them are as good as all. Without a sample sq8 works, but less exactly.
+  // other: kTrainingSample of them are as good as all. Without a sample it works too, but less exactly.
   static Result<std::unique_ptr<Codec>> Train(CodeKind kind, Metric metric, uint32_t dims,
                                               const VectorStatistics& statistics,
                                               std::span<const float> sample = {});

@@ -2,14 +2,15 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 namespace vecckpt {
 
-// How many codes ahead are fetched; more would crowd each other out of the processor's fill buffers.
-constexpr size_t kFetchAhead = 2;
+// How many bytes of codes are fetched ahead; more would crowd each other out of the processor's fill buffers.
+constexpr size_t kFetchAhead = 2048;
 // Of a long code the rest comes by the processor's own prefetching.
 constexpr size_t kMostFetched = 2048;
 
@@ -22,9 +23,10 @@ template <typename Distance>
 void Gather(const std::byte* codes, size_t stride, std::span<const uint32_t> nodes, float* out,
             Distance distance) {
   const size_t count = nodes.size();
-  for (size_t i = 0; i < count && i < kFetchAhead; ++i) FetchCode(codes + nodes[i] * stride, stride);
+  const size_t ahead = std::max<size_t>(kFetchAhead / stride, 2);
+  for (size_t i = 0; i < count && i < ahead; ++i) FetchCode(codes + nodes[i] * stride, stride);
   for (size_t i = 0; i < count; ++i) {
-    if (i + kFetchAhead < count) FetchCode(codes + nodes[i + kFetchAhead] * stride, stride);
+    if (i + ahead < count) FetchCode(codes + nodes[i + ahead] * stride, stride);
     out[i] = distance(codes + nodes[i] * stride);
   }
 }

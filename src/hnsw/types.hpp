@@ -9,11 +9,11 @@ namespace vecckpt {
 
 enum class Metric : uint8_t { kL2 = 1, kInnerProduct = 2, kCosine = 3, kL1 = 4 };
 enum class ElementType : uint8_t { kFloat32 = 1 };
-// kNone: float32 codes, no quantization. kSq8: 8 bits a dimension.
-enum class CodeKind : uint8_t { kNone = 1, kSq8 = 2 };
+// kNone: float32 codes, no quantization. kSq8, kSq4: 8 and 4 bits a dimension.
+enum class CodeKind : uint8_t { kNone = 1, kSq8 = 2, kSq4 = 3 };
 
 constexpr bool IsCodeKind(uint8_t value) {
-  return value == static_cast<uint8_t>(CodeKind::kNone) || value == static_cast<uint8_t>(CodeKind::kSq8);
+  return value >= static_cast<uint8_t>(CodeKind::kNone) && value <= static_cast<uint8_t>(CodeKind::kSq4);
 }
 
 constexpr uint32_t kMaxDims = 16000;

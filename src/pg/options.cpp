@@ -22,8 +22,10 @@ namespace {
 
 relopt_kind option_kind;
 
-relopt_enum_elt_def kQuantizationOptions[] = {
-    {"sq8", static_cast<int>(CodeKind::kSq8)}, {"none", static_cast<int>(CodeKind::kNone)}, {nullptr, 0}};
+relopt_enum_elt_def kQuantizationOptions[] = {{"sq8", static_cast<int>(CodeKind::kSq8)},
+                                              {"sq4", static_cast<int>(CodeKind::kSq4)},
+                                              {"none", static_cast<int>(CodeKind::kNone)},
+                                              {nullptr, 0}};
 
 const config_enum_entry kIterativeScanOptions[] = {
     {"off", static_cast<int>(IterativeScan::kOff), false},
@@ -77,7 +79,7 @@ void DefineOptions(bool preloaded) {
                     static_cast<int>(kMaxDims), AccessExclusiveLock);
   add_enum_reloption(option_kind, "quantization", "How segments keep vectors for search",
                      kQuantizationOptions, static_cast<int>(kDefaultQuantization),
-                     "Valid values are \"sq8\" and \"none\".", AccessExclusiveLock);
+                     "Valid values are \"sq8\", \"sq4\" and \"none\".", AccessExclusiveLock);
   DefineSearchSettings();
   DefineBuilderSettings(preloaded);
   MarkGUCPrefixReserved("vhnsw");

@@ -35,6 +35,8 @@ const char* QuantizationName(uint8 code_kind) {
       return "none";
     case CodeKind::kSq8:
       return "sq8";
+    case CodeKind::kSq4:
+      return "sq4";
   }
   return "unknown";
 }

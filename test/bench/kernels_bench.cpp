@@ -1,5 +1,5 @@
-// How long the distance kernels take: float32, double (re-ranking) and bytes, each implementation, and what
-// the codecs make of them. Not run by the tests: build/kernels_bench.
+// How long the distance kernels take: float32, double (re-ranking), bytes and nibbles, each implementation,
+// and what the codecs make of them. Not run by the tests: build/kernels_bench.
 
 #include <benchmark/benchmark.h>
 
@@ -12,6 +12,7 @@
 #include "hnsw/codec.hpp"
 #include "hnsw/exact.hpp"
 #include "hnsw/kernels.hpp"
+#include "hnsw/nibble_kernels.hpp"
 
 namespace vecckpt {
 namespace {
@@ -66,14 +67,16 @@ void Exact(benchmark::State& state, Metric metric) {
   for (auto _ : state) benchmark::DoNotOptimize(ExactDistance(metric, a.data(), b.data(), n));
 }
 
-void BytesWithSigned(benchmark::State& state, const ByteKernels& kernels) {
+template <typename Kernels>
+void WithSigned(benchmark::State& state, const Kernels& kernels) {
   const size_t n = static_cast<size_t>(state.range(0));
   const std::vector<uint8_t> a = RandomBytes(n), b = RandomBytes(n);
   const auto* query = reinterpret_cast<const int8_t*>(b.data());
   for (auto _ : state) benchmark::DoNotOptimize(kernels.dot_with_signed(a.data(), query, n));
 }
 
-void BytesWithBytes(benchmark::State& state, const ByteKernels& kernels) {
+template <typename Kernels>
+void WithCode(benchmark::State& state, const Kernels& kernels) {
   const size_t n = static_cast<size_t>(state.range(0));
   const std::vector<uint8_t> a = RandomBytes(n), b = RandomBytes(n);
   for (auto _ : state) benchmark::DoNotOptimize(kernels.dot_shifted(a.data(), b.data(), n));
@@ -137,10 +140,15 @@ void RegisterAll() {
   Register("exact/cosine", Exact, Metric::kCosine);
   Register("exact/l1", Exact, Metric::kL1);
   for (const ByteKernels& kernels : AllByteKernels()) {
-    Register(std::string("bytes/with_signed/") + kernels.name, BytesWithSigned, kernels);
-    Register(std::string("bytes/with_bytes/") + kernels.name, BytesWithBytes, kernels);
+    Register(std::string("bytes/with_signed/") + kernels.name, WithSigned<ByteKernels>, kernels);
+    Register(std::string("bytes/with_bytes/") + kernels.name, WithCode<ByteKernels>, kernels);
   }
-  const std::pair<const char*, CodeKind> kinds[] = {{"none", CodeKind::kNone}, {"sq8", CodeKind::kSq8}};
+  for (const NibbleKernels& kernels : AllNibbleKernels()) {
+    Register(std::string("nibbles/with_signed/") + kernels.name, WithSigned<NibbleKernels>, kernels);
+    Register(std::string("nibbles/with_nibbles/") + kernels.name, WithCode<NibbleKernels>, kernels);
+  }
+  const std::pair<const char*, CodeKind> kinds[] = {
+      {"none", CodeKind::kNone}, {"sq8", CodeKind::kSq8}, {"sq4", CodeKind::kSq4}};
   const std::pair<const char*, Metric> metrics[] = {
       {"l2", Metric::kL2}, {"product", Metric::kInnerProduct}, {"cosine", Metric::kCosine}};
   for (const auto& [kind_name, kind] : kinds) {

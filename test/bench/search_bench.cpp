@@ -4,7 +4,7 @@
 // BASE and QUERY are *.u8bin, *.f16bin or *.fbin, TRUTH *.ibin (uint32 count, uint32 width, values; for TRUTH
 // row numbers), METRIC l2 or cosine. Segments go to `folder` (default: .). VECCKPT_BENCH_THREADS: building
 // threads, default 2; VECCKPT_BENCH_ROUNDS: the fastest of so many rounds counts, default 3;
-// VECCKPT_BENCH_KIND: none or sq8 alone.
+// VECCKPT_BENCH_KIND: none, sq8 or sq4 alone, or several with commas between.
 
 #include <unistd.h>
 
@@ -212,9 +212,10 @@ void Print(const char* kind, uint32_t ef, const Bench& bench, const Figures& fig
 }
 
 void Run(const Bench& bench) {
-  std::vector<std::pair<const char*, CodeKind>> kinds = {{"none", CodeKind::kNone}, {"sq8", CodeKind::kSq8}};
+  std::vector<std::pair<const char*, CodeKind>> kinds = {
+      {"none", CodeKind::kNone}, {"sq8", CodeKind::kSq8}, {"sq4", CodeKind::kSq4}};
   if (const char* only = std::getenv("VECCKPT_BENCH_KIND")) {
-    std::erase_if(kinds, [&](const auto& kind) { return std::strcmp(kind.first, only) != 0; });
+    std::erase_if(kinds, [&](const auto& kind) { return std::strstr(only, kind.first) == nullptr; });
   }
   std::vector<std::shared_ptr<const Segment>> segments;
   for (const auto& [name, kind] : kinds) {
@@ -228,7 +229,7 @@ void Run(const Bench& bench) {
                 encoding, building, bench.threads, segments.back()->node_count() / building,
                 static_cast<double>(segments.back()->file_size()) / segments.back()->node_count());
   }
-  for (const uint32_t ef : {20, 40, 60, 80, 100, 150, 200}) {
+  for (const uint32_t ef : {20, 40, 60, 80, 100, 150, 200, 300}) {
     // Kinds take turns, so that what else runs on the machine hits both.
     std::vector<Figures> best(kinds.size());
     for (int round = 0; round < bench.rounds; ++round) {

@@ -397,14 +397,16 @@ void AddAround(FakeLog* log, size_t count, float offset, uint64_t seed) {
   }
 }
 
-constexpr Metric kSq8Metrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine};
+constexpr Metric kScalarMetrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine};
 
-TEST(Sq8JobsTest, CodecsAreHandedOn) {
-  for (const Metric metric : kSq8Metrics) {
-    FakeLog log(metric, 24, CodeKind::kSq8);
+class ScalarJobsTest : public ::testing::TestWithParam<CodeKind> {};
+
+TEST_P(ScalarJobsTest, CodecsAreHandedOn) {
+  for (const Metric metric : kScalarMetrics) {
+    FakeLog log(metric, 24, GetParam());
     log.AddRandom(1500, 20);
     const auto base = log.Graph(0, 1000);
-    EXPECT_EQ(base->header().code_kind, static_cast<uint8_t>(CodeKind::kSq8));
+    EXPECT_EQ(base->header().code_kind, static_cast<uint8_t>(GetParam()));
     const auto alone = log.Seal(1000, 1300);
     EXPECT_FALSE(alone->codec().SameAs(base->codec()));
     const auto first = log.Seal(1000, 1300, base);
@@ -425,24 +427,24 @@ TEST(Sq8JobsTest, CodecsAreHandedOn) {
 }
 
 // A mean of quite other vectors would waste the codes' range.
-TEST(Sq8JobsTest, UnsuitableCodecsAreNotTaken) {
-  FakeLog log(Metric::kL2, 24, CodeKind::kSq8);
+TEST_P(ScalarJobsTest, UnsuitableCodecsAreNotTaken) {
+  FakeLog log(Metric::kL2, 24, GetParam());
   AddAround(&log, 300, 0, 21);
   AddAround(&log, 300, 1000, 22);
   const auto near = log.Seal(0, 300);
   const auto far = log.Seal(300, 600, near);
   EXPECT_FALSE(far->codec().SameAs(near->codec()));
-  EXPECT_LT(far->codec().CodeError(far->code(0)), 0.1);
+  EXPECT_LT(far->codec().CodeError(far->code(0)), GetParam() == CodeKind::kSq8 ? 0.1 : 2);
   // Another code kind's codec is of no use either.
   log.geometry().code_kind = CodeKind::kNone;
   const auto flat = log.Seal(0, 300, near);
   EXPECT_EQ(flat->header().code_kind, static_cast<uint8_t>(CodeKind::kNone));
 }
 
-TEST(Sq8JobsTest, TranscodedCodesKeepTheirBounds) {
-  for (const Metric metric : kSq8Metrics) {
+TEST_P(ScalarJobsTest, TranscodedCodesKeepTheirBounds) {
+  for (const Metric metric : kScalarMetrics) {
     for (const float offset : {0.1f, 3.0f, 1000.0f}) {
-      FakeLog log(metric, 24, CodeKind::kSq8);
+      FakeLog log(metric, 24, GetParam());
       AddAround(&log, 400, 0, 23);
       AddAround(&log, 600, offset, 24);
       const auto small = log.Seal(0, 400);
@@ -464,8 +466,8 @@ TEST(Sq8JobsTest, TranscodedCodesKeepTheirBounds) {
   }
 }
 
-TEST(Sq8JobsTest, FlatSegmentBuilderTrainsOnItsFirstBatch) {
-  FakeLog log(Metric::kCosine, 24, CodeKind::kSq8);
+TEST_P(ScalarJobsTest, FlatSegmentBuilderTrainsOnItsFirstBatch) {
+  FakeLog log(Metric::kCosine, 24, GetParam());
   AddAround(&log, 900, 2, 25);
   auto builder = FlatSegmentBuilder::Create(log.Output(0, 1), {20.0f});
   ASSERT_TRUE(builder.ok());
@@ -479,6 +481,8 @@ TEST(Sq8JobsTest, FlatSegmentBuilderTrainsOnItsFirstBatch) {
   const auto empty = FlatSegmentBuilder::Create(log.Output(0, 0), {0.0f});
   EXPECT_EQ(log.Open((*empty)->Finish({0, 0}, 1, 2))->node_count(), 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ScalarJobsTest, ::testing::Values(CodeKind::kSq8, CodeKind::kSq4));
 
 TEST(LivenessTest, ChecksSequenceUsedAndBits) {
   Liveness liveness(16);

@@ -181,7 +181,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Kind{Metric::kL2, CodeKind::kNone}, Kind{Metric::kInnerProduct, CodeKind::kNone},
                       Kind{Metric::kCosine, CodeKind::kNone}, Kind{Metric::kL1, CodeKind::kNone},
                       Kind{Metric::kL2, CodeKind::kSq8}, Kind{Metric::kInnerProduct, CodeKind::kSq8},
-                      Kind{Metric::kCosine, CodeKind::kSq8}));
+                      Kind{Metric::kCosine, CodeKind::kSq8}, Kind{Metric::kL2, CodeKind::kSq4},
+                      Kind{Metric::kInnerProduct, CodeKind::kSq4}, Kind{Metric::kCosine, CodeKind::kSq4}));
 
 class SearchTest : public MergedSearchTest {};
 

@@ -1,0 +1,211 @@
+// Scores codes of a ScalarCodec against a query (scalar_codec.hpp, whose .cpp alone includes this).
+//
+// Distances use the stored norm of y, not that of what the levels say, which makes them estimates without a
+// bias. How far they may be off is for the code kind to say: ErrorShare and LeastDistance of its levels.
+
+#pragma once
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "hnsw/codec_scale.hpp"
+#include "hnsw/gather.hpp"
+#include "hnsw/scalar_codec.hpp"
+
+namespace vecckpt {
+
+constexpr double kMaxQueryByte = 127;
+
+// A float result's own rounding, twice over.
+constexpr double kFloatError = 0x1p-23;
+// What a float may lose below its smallest magnitude.
+constexpr double kFloatUnderflow = 0x1p-148;
+// The sums of a distance in double; more than kExactError because terms may be larger than their sum.
+constexpr double kSumError = 0x1p-34;
+
+inline double Square(double value) {
+  return value * value;
+}
+// 0 for NaN too, which only a corrupt code brings.
+inline double AtLeastZero(double value) {
+  return std::max(0.0, value);
+}
+
+inline float WithoutNaN(double distance) {
+  // Only a corrupt code makes it NaN, and heaps need an order.
+  return std::isnan(distance) ? std::numeric_limits<float>::infinity() : static_cast<float>(distance);
+}
+
+// A query as signed bytes, each standing for `step` times itself.
+struct QueryBytes {
+  std::vector<int8_t> bytes;
+  double step = 0;
+  double sum = 0;          // of the bytes, times step
+  double norm = 0;         // of what is represented, rounded up
+  double error = 0;        // the norm of the difference, rounded up
+  double square = 0;       // of what is represented
+  double byte_square = 0;  // of what the bytes say
+
+  // `doubt`: how far, in norm, `values` may be from the true ones. `fitted`: the step is fitted to all
+  // values, so that the difference is orthogonal to what is represented.
+  QueryBytes(const std::vector<double>& values, double doubt, bool fitted) : bytes(values.size()) {
+    double largest = 0;
+    for (const double value : values) largest = std::max(largest, std::fabs(value));
+    step = largest / kMaxQueryByte;
+    double squared_error = 0, product = 0;
+    int64_t total = 0, squares = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int byte = step > 0 ? static_cast<int>(std::lrint(values[i] / step)) : 0;
+      bytes[i] = static_cast<int8_t>(byte);
+      total += byte;
+      squares += byte * byte;
+      product += values[i] * byte;
+      square += Square(values[i]);
+    }
+    if (fitted && squares > 0) step = product / static_cast<double>(squares);
+    for (size_t i = 0; i < values.size(); ++i) squared_error += Square(values[i] - step * bytes[i]);
+    sum = step * static_cast<double>(total);
+    byte_square = step * step * static_cast<double>(squares);
+    norm = std::sqrt(square) * (1 + kExactError) + doubt;
+    error = std::sqrt(squared_error) * (1 + kExactError) + doubt + kExactError * std::sqrt(square);
+  }
+};
+
+template <typename Levels>
+class ScalarScorer : public QueryScorer {
+ public:
+  ScalarScorer(const typename Levels::Kernels& kernels, size_t stride, const std::vector<double>& query,
+               double doubt)
+      : dot_(kernels.dot_with_signed),
+        stride_(stride),
+        query_(query, doubt, Levels::kFitted),
+        error_share_(Levels::ErrorShare(query.size())) {}
+
+ protected:
+  const ScalarTrailer& TrailerOf(const std::byte* code) const {
+    return *reinterpret_cast<const ScalarTrailer*>(code + stride_ - sizeof(ScalarTrailer));
+  }
+  // The inner product of what the bytes of the query and the levels of the code say.
+  double Product(const std::byte* code, const ScalarTrailer& trailer) const {
+    const int32_t dot =
+        dot_(reinterpret_cast<const uint8_t*>(code), query_.bytes.data(), query_.bytes.size());
+    return trailer.step * query_.step * dot + trailer.offset * query_.sum;
+  }
+
+  int32_t (*dot_)(const uint8_t*, const int8_t*, size_t);
+  size_t stride_;
+  QueryBytes query_;
+  double error_share_;
+};
+
+// L2 and cosine. Under cosine half the squared distance of unit vectors stands for the distance. A query so
+// large that its square would drown or overflow everything leaves it out of the float distance, and scales.
+template <typename Levels>
+class EuclideanScorer final : public ScalarScorer<Levels> {
+ public:
+  EuclideanScorer(const typename Levels::Kernels& kernels, size_t stride, const std::vector<double>& query,
+                  double doubt, Metric metric, int exponent)
+      : ScalarScorer<Levels>(kernels, stride, query, doubt), cosine_(metric == Metric::kCosine) {
+    // No vector in the frame is longer than this.
+    constexpr double kLongest = 0x1p59;
+    factor_ = cosine_ ? 0.5 : 1;
+    if (query_.square > Square(kLongest)) {
+      left_out_ = query_.square;
+      factor_ = std::ldexp(1.0, std::min(0, 120 - std::ilogb(query_.norm * kLongest)));
+    }
+    added_ = query_.square - left_out_;
+    back_ = 1 / factor_;
+    exact_scale_ = std::ldexp(cosine_ ? 0.5 : 1.0, 2 * exponent) * (1 - kExactError);
+  }
+
+  float Distance(const std::byte* code) const override {
+    const ScalarTrailer& trailer = this->TrailerOf(code);
+    return WithoutNaN((added_ + trailer.norm - 2 * this->Product(code, trailer)) * factor_);
+  }
+
+  void Distances(const std::byte* codes, size_t count, float* out) const override {
+    for (size_t i = 0; i < count; ++i) out[i] = EuclideanScorer::Distance(codes + i * stride_);
+  }
+
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, stride_, nodes, out,
+           [this](const std::byte* code) { return EuclideanScorer::Distance(code); });
+  }
+
+  double LowerBound(float distance, const std::byte* code) const override {
+    const ScalarTrailer& trailer = this->TrailerOf(code);
+    const double estimate = distance * back_;
+    const double residue = trailer.residue;
+    const double doubt = kFloatError * (std::fabs(estimate) + std::fabs(residue)) + kFloatUnderflow * back_ +
+                         kSumError * (query_.square + trailer.norm);
+    const double levels_apart = estimate + left_out_ - (query_.square - query_.byte_square) - residue - doubt;
+    const double apart = AtLeastZero(
+        Levels::LeastDistance(AtLeastZero(levels_apart), trailer.error, query_.error, error_share_));
+    const double bound = Square(apart) * exact_scale_;
+    return cosine_ ? AtLeastZero(bound - kExactError) : bound;
+  }
+
+ private:
+  using ScalarScorer<Levels>::stride_;
+  using ScalarScorer<Levels>::query_;
+  using ScalarScorer<Levels>::error_share_;
+
+  bool cosine_;
+  double left_out_ = 0;  // of the query's square
+  double added_;         // the rest of it
+  double factor_;        // a power of two
+  double back_;
+  double exact_scale_;  // from the frame to exact distances
+};
+
+// The query keeps a scale of its own, which brings its largest magnitude into [0.5, 1).
+template <typename Levels>
+class ProductScorer final : public ScalarScorer<Levels> {
+ public:
+  ProductScorer(const typename Levels::Kernels& kernels, size_t stride, const std::vector<double>& query,
+                int exponent, const std::vector<float>& mean, double mean_norm)
+      : ScalarScorer<Levels>(kernels, stride, query, 0),
+        mean_norm_(mean_norm),
+        exact_scale_(std::ldexp(1.0, exponent)) {
+    for (size_t i = 0; i < mean.size(); ++i) with_mean_ += query[i] * mean[i];
+  }
+
+  float Distance(const std::byte* code) const override {
+    return WithoutNaN(-(this->Product(code, this->TrailerOf(code)) + with_mean_));
+  }
+
+  void Distances(const std::byte* codes, size_t count, float* out) const override {
+    for (size_t i = 0; i < count; ++i) out[i] = ProductScorer::Distance(codes + i * stride_);
+  }
+
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+    Gather(codes, stride_, nodes, out,
+           [this](const std::byte* code) { return ProductScorer::Distance(code); });
+  }
+
+  double LowerBound(float distance, const std::byte* code) const override {
+    const ScalarTrailer& trailer = this->TrailerOf(code);
+    const double off =
+        Levels::ProductError(trailer.error, trailer.residue, query_.error, query_.norm, error_share_);
+    const double length = trailer.residue + trailer.error + mean_norm_;
+    const double doubt =
+        kFloatError * std::fabs(distance) + kFloatUnderflow + kSumError * query_.norm * length;
+    const double bound = (distance - off - doubt) * exact_scale_;
+    return std::isnan(bound) ? -std::numeric_limits<double>::infinity() : bound;
+  }
+
+ private:
+  using ScalarScorer<Levels>::stride_;
+  using ScalarScorer<Levels>::query_;
+  using ScalarScorer<Levels>::error_share_;
+
+  double mean_norm_;
+  double exact_scale_;
+  double with_mean_ = 0;  // the query's product with the mean
+};
+
+}  // namespace vecckpt
