@@ -1,6 +1,7 @@
 // The codec of code kind `sq4`: 4 bits a dimension, packed as nibble_kernels.hpp says (scalar_codec.hpp).
 //
-// Its lower bounds are statistical: about one in 10,000 is above the exact distance (codec_sq4.cpp).
+// Its lower bounds are statistical: on tested data fewer than one in 1,000 is above the exact distance
+// (codec_sq4.cpp).
 
 #pragma once
 
