@@ -151,6 +151,7 @@ std::shared_ptr<const Segment> BuildGraph(const Bench& bench, CodeKind kind,
   input.segments = {flat};
   input.keep_base_graph = false;
   input.threads = bench.threads;
+  input.copy_limit = SIZE_MAX;
   JobContext context;
   Must(RunGraph(input, context));
   auto segment = Must(Segment::Open(input.output.path));
