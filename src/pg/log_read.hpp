@@ -10,6 +10,14 @@
 
 namespace vecckpt {
 
+// Where pages were found in shared buffers lately. Only a hint: whoever uses it lets the buffer manager compare.
+struct RecentBuffers {
+  static constexpr uint32 kLog2Count = 7;
+  static constexpr uint32 kCount = 1 << kLog2Count;
+  BlockNumber blocks[kCount];
+  Buffer buffers[kCount];  // InvalidBuffer: none
+};
+
 // A reader of one index's log, as of the moment it was opened. Trivially destructible.
 struct LogReader {
   Relation index;
@@ -19,6 +27,7 @@ struct LogReader {
   uint32* map;                    // a copy of one map page
   uint64 map_first;               // first sequence of that copy; PG_UINT64_MAX: none yet
   XLogRecPtr max_lsn;             // highest LSN of a page that was read
+  RecentBuffers recent;           // of directory pages
 };
 
 // A copy of a directory page.
