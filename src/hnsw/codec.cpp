@@ -48,6 +48,13 @@ void VectorStatistics::Merge(const VectorStatistics& other) {
   max_magnitude = std::max(max_magnitude, other.max_magnitude);
 }
 
+void QueryScorer::AddExtremes(const std::byte*, std::span<const uint32_t>, const float*,
+                              CodeExtremes*) const {}
+
+double QueryScorer::BoundBeyond(float, const CodeExtremes&) const {
+  return -std::numeric_limits<double>::infinity();
+}
+
 Result<std::unique_ptr<Codec>> Codec::Train(CodeKind kind, Metric metric, uint32_t dims,
                                             const VectorStatistics& statistics,
                                             std::span<const float> sample) {

@@ -97,7 +97,41 @@ class Sq8Scorer : public QueryScorer {
   Sq8Scorer(const ByteKernels& kernels, size_t stride, const std::vector<double>& query, double doubt)
       : dot_(kernels.dot_with_signed), stride_(stride), query_(query, doubt) {}
 
+  double LowerBound(float distance, const std::byte* code) const override {
+    return Bound(distance, TrailerOf(code));
+  }
+
+  void AddExtremes(const std::byte* codes, std::span<const uint32_t> nodes, const float* distances,
+                   CodeExtremes* extremes) const override {
+    bool finite = true;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const Sq8Trailer& trailer = TrailerOf(codes + nodes[i] * stride_);
+      // Of finite floats this sum is finite, of others not.
+      finite &= std::isfinite(double{trailer.error} + trailer.residue + trailer.norm + distances[i]);
+      CodeExtremes::Raise(&extremes->error, trailer.error);
+      CodeExtremes::Raise(&extremes->residue, trailer.residue);
+      CodeExtremes::Raise(&extremes->norm, trailer.norm);
+    }
+    extremes->unbounded |= !finite;
+  }
+
+  // Bounds grow with the distance, and fall with each of the three. (Roundings apart, for which the bounds of
+  // all codes have more than enough room.)
+  double BoundBeyond(float distance, const CodeExtremes& extremes) const override {
+    constexpr double kNone = -std::numeric_limits<double>::infinity();
+    if (extremes.unbounded) return kNone;
+    Sq8Trailer worst{};
+    worst.error = extremes.error;
+    worst.residue = extremes.residue;
+    worst.norm = extremes.norm;
+    const double bound = Bound(distance, worst);
+    return std::isnan(bound) ? kNone : bound;
+  }
+
  protected:
+  // LowerBound of a code that ends with this trailer.
+  virtual double Bound(float distance, const Sq8Trailer& trailer) const = 0;
+
   const Sq8Trailer& TrailerOf(const std::byte* code) const {
     return *reinterpret_cast<const Sq8Trailer*>(code + stride_ - sizeof(Sq8Trailer));
   }
@@ -146,8 +180,7 @@ class EuclideanScorer final : public Sq8Scorer {
            [this](const std::byte* code) { return EuclideanScorer::Distance(code); });
   }
 
-  double LowerBound(float distance, const std::byte* code) const override {
-    const Sq8Trailer& trailer = TrailerOf(code);
+  double Bound(float distance, const Sq8Trailer& trailer) const override {
     const double estimate = distance * back_;
     const double residue = trailer.residue;
     const double doubt = kFloatError * (std::fabs(estimate) + std::fabs(residue)) + kFloatUnderflow * back_ +
@@ -189,8 +222,7 @@ class ProductScorer final : public Sq8Scorer {
            [this](const std::byte* code) { return ProductScorer::Distance(code); });
   }
 
-  double LowerBound(float distance, const std::byte* code) const override {
-    const Sq8Trailer& trailer = TrailerOf(code);
+  double Bound(float distance, const Sq8Trailer& trailer) const override {
     const double off = trailer.error * query_.norm + trailer.residue * query_.error;
     const double length = trailer.residue + trailer.error + mean_norm_;
     const double doubt =
