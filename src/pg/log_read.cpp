@@ -17,8 +17,8 @@ Buffer PinPage(LogReader* reader, BlockNumber block) {
 }
 
 // A directory page. A search comes back to it for the TID and for other entries of the extent, so that it is
-// remembered where the page was found. That must not last: a page found this way does not count as used, and would
-// be evicted for it. So every search finds it the usual way once.
+// remembered where the page was found. That must not last: a page found this way does not count as used, and
+// would be evicted for it. So every search finds it the usual way once.
 Buffer PinDirectory(LogReader* reader, BlockNumber block) {
   RecentBuffers* recent = &reader->recent;
   uint32 i = block * 0x9E3779B1u >> (32 - RecentBuffers::kLog2Count);
@@ -35,7 +35,8 @@ Buffer PinDirectory(LogReader* reader, BlockNumber block) {
 }
 
 // Share-locks a pinned page and notes its LSN. Its first and last line, which every reader looks at, and
-// `wanted`, what it came for, are fetched while the lock is taken: buffers are rarely in the processor's cache.
+// `wanted`, what it came for, are fetched while the lock is taken: buffers are rarely in the processor's
+// cache.
 void LockPage(LogReader* reader, Buffer buffer, uint32 wanted) {
   Page page = BufferGetPage(buffer);
   __builtin_prefetch(page);
@@ -65,7 +66,8 @@ bool HoldsSequence(Page page, uint64 sequence) {
 
 // The share-locked directory page of an extent if it holds `sequence`, else InvalidBuffer. Where `trusted`,
 // the log or a validated segment says that the extent is one, and another page there is corruption.
-Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool trusted = true, uint32 slot = 0) {
+Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool trusted = true,
+                     uint32 slot = 0) {
   BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
   if (extent >= reader->meta->extent_count || block >= reader->block_count) return InvalidBuffer;
   Buffer buffer = PinDirectory(reader, block);
@@ -157,6 +159,8 @@ uint32 ExtentOfSequence(LogReader* reader, uint64 sequence) {
   if (reader->map_first != first) {
     BlockNumber block = meta->map_blocks[MapRingIndex(sequence)];
     if (block == 0 || block >= reader->block_count) RaiseCorrupt(reader->index, block);
+    if (reader->map == nullptr)
+      reader->map = static_cast<uint32*>(MemoryContextAlloc(reader->context, kMapEntries * sizeof(uint32)));
     Buffer buffer = LockShared(reader, block);
     Page page = BufferGetPage(buffer);
     if (!IsLogPage(page, kMapPageKind)) RaiseCorrupt(reader->index, block);
@@ -189,10 +193,10 @@ bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy) {
   memset(reader, 0, sizeof(*reader));
   reader->index = index;
   reader->strategy = strategy;
+  reader->context = CurrentMemoryContext;
   reader->map_first = PG_UINT64_MAX;
   if (RelationGetNumberOfBlocks(index) == 0 || !MetaPageIsThere(index)) return false;
   reader->meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
-  reader->map = static_cast<uint32*>(palloc(kMapEntries * sizeof(uint32)));
   reader->max_lsn = ReadMeta(index, reader->meta, strategy);
   // After the meta page: every extent it knows of has its directory page by now.
   reader->block_count = RelationGetNumberOfBlocks(index);
@@ -240,8 +244,8 @@ bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin
   return StillHolds(reader, extent, sequence);
 }
 
-// The directory page stays pinned, but not locked, while the vector is read: so the second look costs no search
-// for its buffer.
+// The directory page stays pinned, but not locked, while the vector is read: so the second look costs no
+// search for its buffer.
 bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out) {
   Slot slot;
   Buffer directory = LockEntry(reader, ordinal, sequence, &slot);

@@ -10,7 +10,8 @@
 
 namespace vecckpt {
 
-// Where pages were found in shared buffers lately. Only a hint: whoever uses it lets the buffer manager compare.
+// Where pages were found in shared buffers lately. Only a hint: whoever uses it lets the buffer manager
+// compare.
 struct RecentBuffers {
   static constexpr uint32 kLog2Count = 7;
   static constexpr uint32 kCount = 1 << kLog2Count;
@@ -24,7 +25,8 @@ struct LogReader {
   BufferAccessStrategy strategy;  // or null
   BlockNumber block_count;        // of the main fork when opened
   MetaPage* meta;                 // a copy
-  uint32* map;                    // a copy of one map page
+  MemoryContext context;          // where the reader was opened
+  uint32* map;                    // a copy of one map page; allocated when first needed
   uint64 map_first;               // first sequence of that copy; PG_UINT64_MAX: none yet
   XLogRecPtr max_lsn;             // highest LSN of a page that was read
   RecentBuffers recent;           // of directory pages
