@@ -23,16 +23,22 @@ constexpr size_t kFirstSeen = 256;
 constexpr size_t kMostExpected = size_t{1} << 16;
 constexpr uint32_t kLinksPerLine = 64 / sizeof(uint32_t);
 
-bool Nearer(const SeenNode& a, const SeenNode& b) {
-  return a.distance != b.distance ? a.distance < b.distance : a.node < b.node;
-}
+struct NearerNode {
+  bool operator()(const SeenNode& a, const SeenNode& b) const {
+    return a.distance != b.distance ? a.distance < b.distance : a.node < b.node;
+  }
+};
 
-bool Farther(const SeenNode& a, const SeenNode& b) {
-  return Nearer(b, a);
+struct FartherNode {
+  bool operator()(const SeenNode& a, const SeenNode& b) const { return NearerNode()(b, a); }
+};
+
+bool Nearer(const SeenNode& a, const SeenNode& b) {
+  return NearerNode()(a, b);
 }
 
 // A binary heap with the least node by `Before` on top.
-template <bool (*Before)(const SeenNode&, const SeenNode&)>
+template <typename Before>
 class Heap {
  public:
   bool empty() const { return nodes_.empty(); }
@@ -42,11 +48,11 @@ class Heap {
 
   void Push(const SeenNode& node) {
     nodes_.push_back(node);
-    std::push_heap(nodes_.begin(), nodes_.end(), After);
+    std::push_heap(nodes_.begin(), nodes_.end(), After());
   }
 
   SeenNode Pop() {
-    std::pop_heap(nodes_.begin(), nodes_.end(), After);
+    std::pop_heap(nodes_.begin(), nodes_.end(), After());
     const SeenNode node = nodes_.back();
     nodes_.pop_back();
     return node;
@@ -63,14 +69,16 @@ class Heap {
   void Clear() { nodes_.clear(); }
 
  private:
-  static bool After(const SeenNode& a, const SeenNode& b) { return Before(b, a); }
+  struct After {
+    bool operator()(const SeenNode& a, const SeenNode& b) const { return Before()(b, a); }
+  };
 
   // Moves `node` down from the top, which is free, to its place.
   void SiftDown(const SeenNode& node) {
     size_t at = 0;
     for (size_t child = 1; child < nodes_.size(); child = 2 * at + 1) {
-      if (child + 1 < nodes_.size() && Before(nodes_[child + 1], nodes_[child])) ++child;
-      if (!Before(nodes_[child], node)) break;
+      if (child + 1 < nodes_.size() && Before()(nodes_[child + 1], nodes_[child])) ++child;
+      if (!Before()(nodes_[child], node)) break;
       nodes_[at] = nodes_[child];
       at = child;
     }
@@ -155,12 +163,12 @@ struct GraphStream::State {
   uint64_t distances = 0;
   CodeExtremes extremes;
   NodeSet seen;
-  Heap<Nearer> frontier;              // not expanded, but for those in `far`
-  Heap<Farther> best;                 // the `width` nearest with entries, the farthest of them on top
-  LazyHeap<SeenNode, Nearer> far;     // seen when `width` nearer ones were known, and still behind them
-  LazyHeap<SeenNode, Nearer> fallen;  // out of `best`; in `frontier` if not expanded
-  std::vector<uint32_t> list;         // the unseen nodes of the list that is being expanded
-  std::vector<float> scores;          // their distances
+  Heap<NearerNode> frontier;              // not expanded, but for those in `far`
+  Heap<FartherNode> best;                 // the `width` nearest with entries, the farthest of them on top
+  LazyHeap<SeenNode, NearerNode> far;     // seen when `width` nearer ones were known, and still behind them
+  LazyHeap<SeenNode, NearerNode> fallen;  // out of `best`; in `frontier` if not expanded
+  std::vector<uint32_t> list;             // the unseen nodes of the list that is being expanded
+  std::vector<float> scores;              // their distances
 
   void Clear();
   const std::byte* CodeOf(uint32_t node) const { return codes.data() + node * stride; }

@@ -12,8 +12,8 @@
 
 namespace vecckpt {
 
-// `Before` is a strict weak order.
-template <typename Item, bool (*Before)(const Item&, const Item&)>
+// `Before` is a function object, a strict weak order.
+template <typename Item, typename Before>
 class LazyHeap {
  public:
   bool empty() const { return near_.empty() && far_.empty(); }
@@ -21,9 +21,9 @@ class LazyHeap {
   size_t memory_bytes() const { return size() * sizeof(Item); }
 
   void Push(const Item& item) {
-    if (has_limit_ && Before(item, limit_)) {
+    if (has_limit_ && Before()(item, limit_)) {
       near_.push_back(item);
-      std::push_heap(near_.begin(), near_.end(), After);
+      std::push_heap(near_.begin(), near_.end(), After());
     } else {
       far_.push_back(item);
     }
@@ -38,7 +38,7 @@ class LazyHeap {
   }
   Item Pop() {
     if (near_.empty()) RaiseLimit();
-    std::pop_heap(near_.begin(), near_.end(), After);
+    std::pop_heap(near_.begin(), near_.end(), After());
     const Item item = near_.back();
     near_.pop_back();
     return item;
@@ -54,17 +54,20 @@ class LazyHeap {
  private:
   static constexpr size_t kLeastRaised = 32;
 
-  static bool After(const Item& a, const Item& b) { return Before(b, a); }
+  // Not a function: calls through pointers would not be inlined.
+  struct After {
+    bool operator()(const Item& a, const Item& b) const { return Before()(b, a); }
+  };
 
   void RaiseLimit() {
     // A tenth, so that going on to the last costs no more than a sort. The first come to the end of `far_`.
     const size_t count = std::min(far_.size(), std::max(kLeastRaised, far_.size() / 10));
     const auto begin = far_.end() - static_cast<std::ptrdiff_t>(count);
-    std::nth_element(far_.begin(), begin, far_.end(), After);
+    std::nth_element(far_.begin(), begin, far_.end(), After());
     limit_ = *begin;
     has_limit_ = true;
     near_.assign(begin, far_.end());
-    std::make_heap(near_.begin(), near_.end(), After);
+    std::make_heap(near_.begin(), near_.end(), After());
     far_.erase(begin, far_.end());
   }
 

@@ -61,10 +61,10 @@ class MergeHeap {
 
   void Push(const Item& item) {
     items_.push_back(item);
-    std::push_heap(items_.begin(), items_.end(), Order);
+    std::push_heap(items_.begin(), items_.end(), Order());
   }
   void Pop() {
-    std::pop_heap(items_.begin(), items_.end(), Order);
+    std::pop_heap(items_.begin(), items_.end(), Order());
     items_.pop_back();
   }
 
@@ -73,18 +73,20 @@ class MergeHeap {
 
   // Adds many: no other call until Heapify.
   void Append(const Item& item) { items_.push_back(item); }
-  void Heapify() { std::make_heap(items_.begin(), items_.end(), Order); }
+  void Heapify() { std::make_heap(items_.begin(), items_.end(), Order()); }
 
  private:
-  static bool Order(const Item& a, const Item& b) { return After(a, b); }
+  struct Order {
+    bool operator()(const Item& a, const Item& b) const { return After(a, b); }
+  };
   std::vector<Item> items_;
 };
 
-inline bool Before(const Candidate& a, const Candidate& b) {
-  return After(b, a);
-}
+struct CandidateBefore {
+  bool operator()(const Candidate& a, const Candidate& b) const { return After(b, a); }
+};
 
 // Waiting candidates, the one of the smallest bound on top. Most are never looked at again.
-using WaitingCandidates = LazyHeap<Candidate, Before>;
+using WaitingCandidates = LazyHeap<Candidate, CandidateBefore>;
 
 }  // namespace vecckpt

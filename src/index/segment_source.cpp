@@ -17,10 +17,6 @@ constexpr double kMinWidth = 10;
 constexpr size_t kFirstCount = 64;
 constexpr float kNearest = -std::numeric_limits<float>::infinity();
 
-bool Farther(const SeenNode& a, const SeenNode& b) {
-  return a.distance > b.distance;
-}
-
 }  // namespace
 
 void SegmentSource::Restart(std::shared_ptr<const Segment> segment, uint32_t index, const float* query) {
@@ -151,7 +147,8 @@ void SegmentSource::HandOver(WaitingCandidates* candidates) {
   next_count_ *= 2;
   // The nearest come to the end, the farthest of them first.
   const auto begin = waiting_.end() - static_cast<std::ptrdiff_t>(count);
-  std::nth_element(waiting_.begin(), begin, waiting_.end(), Farther);
+  std::nth_element(waiting_.begin(), begin, waiting_.end(),
+                   [](const SeenNode& a, const SeenNode& b) { return a.distance > b.distance; });
   reached_ = begin->distance;
   for (auto node = begin; node != waiting_.end(); ++node) PushCandidate(*node, candidates);
   waiting_.erase(begin, waiting_.end());
