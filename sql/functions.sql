@@ -59,6 +59,14 @@ SELECT l2_distance('{1,2}', '{NULL,NULL}');
 SELECT '{1,NaN}'::real[] <-> '{1,2}';
 SELECT '{1,2}'::real[] <=> '{Infinity,2}';
 SELECT '{1,2}'::real[] <#> '{-Infinity,2}';
+-- Whatever the other vector makes of it: 0 * infinity, a zero vector, infinity - infinity, other dimensions.
+SELECT '{0,1}'::real[] <#> '{Infinity,1}';
+SELECT '{0,0}'::real[] <=> '{Infinity,2}';
+SELECT '{Infinity,1}'::real[] <-> '{Infinity,1}';
+SELECT '{1,2}'::real[] <+> '{2,NaN}';
+SELECT '{1,2}'::real[] <-> '{1,2,NaN}';
+-- Finite vectors are far apart at most.
+SELECT '{3e38,3e38}'::real[] <-> '{-3e38,-3e38}' < 'Infinity' AS finite;
 SELECT '{1,2}'::real[] <+> '{1e39,2}';
 SELECT array_fill(1::real, ARRAY[16000]) <-> array_fill(2::real, ARRAY[16000]) > 126 AS longest;
 SELECT array_fill(1::real, ARRAY[16001]) <-> array_fill(2::real, ARRAY[16001]);

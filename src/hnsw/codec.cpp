@@ -61,6 +61,13 @@ bool Codec::AnyCloserThan(float distance, const std::byte* from, const std::byte
                      [&](uint32_t node) { return CodeDistance(from, codes + node * stride()) < distance; });
 }
 
+void QueryScorer::AddExtremes(const std::byte*, std::span<const uint32_t>, const float*,
+                              CodeExtremes*) const {}
+
+double QueryScorer::BoundBeyond(float, const CodeExtremes&) const {
+  return -std::numeric_limits<double>::infinity();
+}
+
 Result<std::unique_ptr<Codec>> Codec::Train(CodeKind kind, Metric metric, uint32_t dims,
                                             const VectorStatistics& statistics,
                                             std::span<const float> sample) {

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -37,6 +38,18 @@ struct VectorStatistics {
   void Merge(const VectorStatistics& other);
 };
 
+// What of some codes is the worst for their lower bounds. What `error`, `residue` and `norm` are is the
+// codec's.
+struct CodeExtremes {
+  float error = 0;
+  float residue = std::numeric_limits<float>::lowest();
+  float norm = std::numeric_limits<float>::lowest();
+  bool unbounded = false;  // a distance or a part of a code was not finite
+
+  // REQUIRES: `value` is finite, or the result is not looked at.
+  static void Raise(float* extreme, float value) { *extreme = value > *extreme ? value : *extreme; }
+};
+
 // Scores codes against one query. Holds what is computed once a query.
 class QueryScorer {
  public:
@@ -51,6 +64,13 @@ class QueryScorer {
   // A number that the exact search distance of the code's vector, on its own scale, is never below; under sq4
   // nearly never. `distance` is what Distance gave for the code. Never NaN.
   virtual double LowerBound(float distance, const std::byte* code) const = 0;
+
+  // Lower bounds of many codes at once, which need not be looked at again. AddExtremes notes codes as in
+  // DistancesOf, with what that gave for them; BoundBeyond is a lower bound (as LowerBound's) for every code
+  // noted whose distance is `distance` or more. Minus infinity if there is no such bound, as in this class.
+  virtual void AddExtremes(const std::byte* codes, std::span<const uint32_t> nodes, const float* distances,
+                           CodeExtremes* extremes) const;
+  virtual double BoundBeyond(float distance, const CodeExtremes& extremes) const;
 };
 
 class Codec {

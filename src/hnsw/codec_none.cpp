@@ -135,6 +135,19 @@ class FloatScorer final : public QueryScorer {
     return InnerProductBound(distance, code);
   }
 
+  void AddExtremes(const std::byte*, std::span<const uint32_t> nodes, const float* distances,
+                   CodeExtremes* extremes) const override {
+    for (size_t i = 0; i < nodes.size(); ++i) extremes->unbounded |= !std::isfinite(distances[i]);
+  }
+
+  // But for inner product a bound does not depend on the code, and grows with the distance.
+  double BoundBeyond(float distance, const CodeExtremes& extremes) const override {
+    if (extremes.unbounded || metric_ == Metric::kInnerProduct) {
+      return -std::numeric_limits<double>::infinity();
+    }
+    return FloatScorer::LowerBound(distance, nullptr);
+  }
+
  private:
   // At most the Euclidean distance of the two codes whose kernel result is `squared`.
   double CodesApart(double squared) const {

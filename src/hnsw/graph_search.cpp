@@ -2,15 +2,18 @@
 // arrival. Which node is expanded next depends on what was seen and not on the width: the width only says
 // when to stop. That is why resuming visits what a fresh search would.
 //
-// A node that is seen when `width` nearer ones are known cannot be expanded at this width: it waits unsorted,
-// as do the nodes that fall out of the `width` nearest. Widening sorts them in, each once.
+// A node that is seen when `width` nearer ones are known cannot be expanded at this width: it waits nearly
+// unsorted, as do the nodes that fall out of the `width` nearest. Widening takes the nearest of them back.
 
 #include "hnsw/graph_search.hpp"
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <string>
 #include <utility>
+
+#include "hnsw/lazy_heap.hpp"
 
 namespace vecckpt {
 
@@ -20,30 +23,36 @@ constexpr size_t kFirstSeen = 256;
 constexpr size_t kMostExpected = size_t{1} << 16;
 constexpr uint32_t kLinksPerLine = 64 / sizeof(uint32_t);
 
-bool Nearer(const SeenNode& a, const SeenNode& b) {
-  return a.distance != b.distance ? a.distance < b.distance : a.node < b.node;
-}
+struct NearerNode {
+  bool operator()(const SeenNode& a, const SeenNode& b) const {
+    return a.distance != b.distance ? a.distance < b.distance : a.node < b.node;
+  }
+};
 
-bool Farther(const SeenNode& a, const SeenNode& b) {
-  return Nearer(b, a);
+struct FartherNode {
+  bool operator()(const SeenNode& a, const SeenNode& b) const { return NearerNode()(b, a); }
+};
+
+bool Nearer(const SeenNode& a, const SeenNode& b) {
+  return NearerNode()(a, b);
 }
 
 // A binary heap with the least node by `Before` on top.
-template <bool (*Before)(const SeenNode&, const SeenNode&)>
+template <typename Before>
 class Heap {
  public:
   bool empty() const { return nodes_.empty(); }
   size_t size() const { return nodes_.size(); }
   const SeenNode& top() const { return nodes_.front(); }
-  size_t memory_bytes() const { return nodes_.capacity() * sizeof(SeenNode); }
+  size_t memory_bytes() const { return nodes_.size() * sizeof(SeenNode); }
 
   void Push(const SeenNode& node) {
     nodes_.push_back(node);
-    std::push_heap(nodes_.begin(), nodes_.end(), After);
+    std::push_heap(nodes_.begin(), nodes_.end(), After());
   }
 
   SeenNode Pop() {
-    std::pop_heap(nodes_.begin(), nodes_.end(), After);
+    std::pop_heap(nodes_.begin(), nodes_.end(), After());
     const SeenNode node = nodes_.back();
     nodes_.pop_back();
     return node;
@@ -56,24 +65,20 @@ class Heap {
     return top;
   }
 
-  void PushAll(const std::vector<SeenNode>& nodes) {
-    if (nodes.size() < nodes_.size() / 4) {
-      for (const SeenNode& node : nodes) Push(node);
-    } else {
-      nodes_.insert(nodes_.end(), nodes.begin(), nodes.end());
-      std::make_heap(nodes_.begin(), nodes_.end(), After);
-    }
-  }
+  // Keeps the memory.
+  void Clear() { nodes_.clear(); }
 
  private:
-  static bool After(const SeenNode& a, const SeenNode& b) { return Before(b, a); }
+  struct After {
+    bool operator()(const SeenNode& a, const SeenNode& b) const { return Before()(b, a); }
+  };
 
   // Moves `node` down from the top, which is free, to its place.
   void SiftDown(const SeenNode& node) {
     size_t at = 0;
     for (size_t child = 1; child < nodes_.size(); child = 2 * at + 1) {
-      if (child + 1 < nodes_.size() && Before(nodes_[child + 1], nodes_[child])) ++child;
-      if (!Before(nodes_[child], node)) break;
+      if (child + 1 < nodes_.size() && Before()(nodes_[child + 1], nodes_[child])) ++child;
+      if (!Before()(nodes_[child], node)) break;
       nodes_[at] = nodes_[child];
       at = child;
     }
@@ -83,19 +88,35 @@ class Heap {
   std::vector<SeenNode> nodes_;
 };
 
-// A set of node ids by open addressing: its cost follows what a search sees, not the graph's size.
+// A set of node ids: a bit for every node of a small graph; else open addressing, whose cost follows what a
+// search sees, not the graph's size.
 class NodeSet {
  public:
-  // Room for `nodes` of them; more are taken as well.
-  void Reserve(size_t nodes) {
-    if (size_ == 0) slots_.assign(std::max(std::bit_ceil(2 * nodes), kLeastSize), kNoNode);
+  // Starts anew. Ids are below `node_count`; `expected` of them are likely to come, more are taken as well.
+  void Reset(size_t node_count, size_t expected) {
+    size_ = 0;
+    slots_.clear();
+    marks_.clear();
+    if (node_count <= kMostMarked) {
+      marks_.resize(node_count / 64 + 1);
+    } else {
+      slots_.resize(std::max(std::bit_ceil(2 * expected), kLeastSize), kNoNode);
+    }
   }
 
   size_t size() const { return size_; }
-  size_t memory_bytes() const { return slots_.capacity() * sizeof(uint32_t); }
+  size_t memory_bytes() const { return slots_.size() * sizeof(uint32_t) + marks_.size() * sizeof(uint64_t); }
 
-  // False if it was there. REQUIRES: node is not kNoNode.
+  // False if it was there. REQUIRES: node is not kNoNode; Reset came before.
   bool Insert(uint32_t node) {
+    if (!marks_.empty()) {
+      uint64_t& word = marks_[node / 64];
+      const uint64_t bit = uint64_t{1} << (node % 64);
+      const bool is_new = (word & bit) == 0;
+      word |= bit;
+      size_ += is_new;
+      return is_new;
+    }
     if (2 * size_ >= slots_.size()) Grow();
     uint32_t& slot = Find(node);
     if (slot == node) return false;
@@ -105,7 +126,8 @@ class NodeSet {
   }
 
  private:
-  static constexpr size_t kLeastSize = 64;  // a power of two, as every size
+  static constexpr size_t kMostMarked = size_t{1} << 17;  // 16 kB of marks
+  static constexpr size_t kLeastSize = 64;                // a power of two, as every size
 
   uint32_t& Find(uint32_t node) {
     const size_t mask = slots_.size() - 1;
@@ -124,39 +146,38 @@ class NodeSet {
   }
 
   std::vector<uint32_t> slots_;
+  std::vector<uint64_t> marks_;
   size_t size_ = 0;
 };
 
 }  // namespace
 
 struct GraphStream::State {
-  State(const GraphView& view, Bytes all_codes, size_t code_stride, const QueryScorer& query_scorer)
-      : graph(view), codes(all_codes), stride(code_stride), scorer(query_scorer) {}
-
   GraphView graph;
   Bytes codes;
-  size_t stride;
-  const QueryScorer& scorer;
+  size_t stride = 0;
+  const QueryScorer* scorer = nullptr;
 
   bool started = false;
   size_t width = 0;
   uint64_t distances = 0;
+  CodeExtremes extremes;
   NodeSet seen;
-  Heap<Nearer> frontier;         // seen, not expanded, but for those in `far`
-  Heap<Farther> best;            // the `width` nearest seen, the farthest of them on top
-  Heap<Nearer> rest;             // the others seen, but for those in `far` and `fallen`
-  std::vector<SeenNode> far;     // seen at this width when `width` nearer ones were known
-  std::vector<SeenNode> fallen;  // out of `best` at this width
-  std::vector<SeenNode> passed;  // as `far`, but nodes without entries, which are never in `best` or `rest`
-  std::vector<uint32_t> list;    // the unseen nodes of the list that is being expanded
-  std::vector<float> scores;     // their distances
+  Heap<NearerNode> frontier;              // not expanded, but for those in `far`
+  Heap<FartherNode> best;                 // the `width` nearest with entries, the farthest of them on top
+  LazyHeap<SeenNode, NearerNode> far;     // seen when `width` nearer ones were known, and still behind them
+  LazyHeap<SeenNode, NearerNode> fallen;  // out of `best`; in `frontier` if not expanded
+  std::vector<uint32_t> list;             // the unseen nodes of the list that is being expanded
+  std::vector<float> scores;              // their distances
 
+  void Clear();
   const std::byte* CodeOf(uint32_t node) const { return codes.data() + node * stride; }
   SeenNode Score(uint32_t node);
   void ScoreList();
   bool HasEntries(uint32_t node) const {
     return graph.entry_offsets.empty() || graph.entry_offsets[node] != graph.entry_offsets[node + 1];
   }
+  void FetchSoonNeeded() const;
   void See(const SeenNode& node, std::vector<SeenNode>* out);
   bool Closed() const;
   void Widen(size_t new_width);
@@ -167,51 +188,75 @@ struct GraphStream::State {
   Status Expand(uint32_t node, std::vector<SeenNode>* out);
 };
 
+void GraphStream::State::Clear() {
+  started = false;
+  width = 0;
+  distances = 0;
+  extremes = {};
+  seen.Reset(0, 0);
+  frontier.Clear();
+  best.Clear();
+  far.Clear();
+  fallen.Clear();
+}
+
 SeenNode GraphStream::State::Score(uint32_t node) {
-  ++distances;
-  return {node, scorer.Distance(CodeOf(node))};
+  list.assign(1, node);
+  ScoreList();
+  return {node, scores[0]};
 }
 
 // Distances of `list`, to `scores`.
 void GraphStream::State::ScoreList() {
   distances += list.size();
   scores.resize(list.size());
-  scorer.DistancesOf(codes.data(), list, scores.data());
+  scorer->DistancesOf(codes.data(), list, scores.data());
+  scorer->AddExtremes(codes.data(), list, scores.data(), &extremes);
+}
+
+// Those of `list` that enter `best` are asked for their entries at once and may be expanded soon.
+void GraphStream::State::FetchSoonNeeded() const {
+  const float limit = best.size() >= width ? best.top().distance : std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (scores[i] > limit) continue;
+    if (!graph.entry_offsets.empty()) __builtin_prefetch(&graph.entry_offsets[list[i]]);
+    const uint32_t* links = graph.links0.data() + size_t{list[i]} * 2 * graph.m;
+    for (uint32_t j = 0; j < 2 * graph.m; j += kLinksPerLine) __builtin_prefetch(links + j);
+  }
 }
 
 void GraphStream::State::See(const SeenNode& node, std::vector<SeenNode>* out) {
-  const bool counts = HasEntries(node.node);
-  if (counts) out->push_back(node);
+  out->push_back(node);
   if (best.size() >= width && !Nearer(node, best.top())) {
-    (counts ? far : passed).push_back(node);
+    far.Push(node);
     return;
   }
-  if (counts && best.size() >= width) {
-    fallen.push_back(best.Replace(node));
-  } else if (counts) {
+  frontier.Push(node);
+  if (!HasEntries(node.node)) return;
+  if (best.size() >= width) {
+    fallen.Push(best.Replace(node));
+  } else {
     best.Push(node);
   }
-  frontier.Push(node);
-  // It may be expanded soon.
-  const uint32_t* links = graph.links0.data() + size_t{node.node} * 2 * graph.m;
-  for (uint32_t i = 0; i < 2 * graph.m; i += kLinksPerLine) __builtin_prefetch(links + i);
 }
 
 bool GraphStream::State::Closed() const {
   return frontier.empty() || (best.size() >= width && Nearer(best.top(), frontier.top()));
 }
 
+// Afterwards `best` is full or `far` and `fallen` are empty: what stays in `far` cannot be expanded at this
+// width.
 void GraphStream::State::Widen(size_t new_width) {
-  if (new_width == width) return;
   width = new_width;
-  frontier.PushAll(far);
-  frontier.PushAll(passed);
-  passed.clear();
-  rest.PushAll(far);
-  rest.PushAll(fallen);
-  far.clear();
-  fallen.clear();
-  while (best.size() < width && !rest.empty()) best.Push(rest.Pop());
+  while (best.size() < width && !(far.empty() && fallen.empty())) {
+    if (far.empty() || (!fallen.empty() && Nearer(fallen.top(), far.top()))) {
+      best.Push(fallen.Pop());
+      continue;
+    }
+    const SeenNode node = far.Pop();
+    frontier.Push(node);
+    if (HasEntries(node.node)) best.Push(node);
+  }
 }
 
 Status GraphStream::State::CheckSizes() const {
@@ -286,7 +331,7 @@ Status GraphStream::State::Start(std::vector<SeenNode>* out) {
   list.reserve(2 * size_t{graph.m});
   // What a search sees, by experience; a larger set grows.
   const size_t expected = kFirstSeen + width * graph.m;
-  seen.Reserve(std::min<size_t>(graph.node_count, std::min(expected, kMostExpected)));
+  seen.Reset(graph.node_count, std::min<size_t>(graph.node_count, std::min(expected, kMostExpected)));
   const SeenNode entry = Score(graph.entry_node);
   SeenNode landing = entry;
   VECCKPT_RETURN_IF_ERROR(Descend(&landing));
@@ -305,15 +350,27 @@ Status GraphStream::State::Expand(uint32_t node, std::vector<SeenNode>* out) {
     if (seen.Insert(link)) list.push_back(link);
   }
   ScoreList();
+  FetchSoonNeeded();
   for (size_t i = 0; i < list.size(); ++i) See({list[i], scores[i]}, out);
   return Status::Ok();
 }
 
+GraphStream::GraphStream() : state_(std::make_unique<State>()) {}
 GraphStream::GraphStream(const GraphView& graph, Bytes codes, size_t stride, const QueryScorer& scorer)
-    : state_(std::make_unique<State>(graph, codes, stride, scorer)) {}
+    : GraphStream() {
+  Restart(graph, codes, stride, scorer);
+}
 GraphStream::~GraphStream() = default;
 GraphStream::GraphStream(GraphStream&&) noexcept = default;
 GraphStream& GraphStream::operator=(GraphStream&&) noexcept = default;
+
+void GraphStream::Restart(const GraphView& graph, Bytes codes, size_t stride, const QueryScorer& scorer) {
+  state_->Clear();
+  state_->graph = graph;
+  state_->codes = codes;
+  state_->stride = stride;
+  state_->scorer = &scorer;
+}
 
 Status GraphStream::Advance(size_t width, size_t max_seen, std::vector<SeenNode>* seen) {
   State& state = *state_;
@@ -328,7 +385,11 @@ Status GraphStream::Advance(size_t width, size_t max_seen, std::vector<SeenNode>
 
 bool GraphStream::exhausted() const {
   return (state_->started || state_->graph.node_count == 0) && state_->frontier.empty() &&
-         state_->far.empty() && state_->passed.empty();
+         state_->far.empty();
+}
+
+const CodeExtremes& GraphStream::extremes() const {
+  return state_->extremes;
 }
 
 size_t GraphStream::seen_count() const {
@@ -341,9 +402,8 @@ uint64_t GraphStream::distance_count() const {
 
 size_t GraphStream::memory_bytes() const {
   return sizeof(State) + state_->seen.memory_bytes() + state_->frontier.memory_bytes() +
-         state_->best.memory_bytes() + state_->rest.memory_bytes() +
-         (state_->far.capacity() + state_->fallen.capacity() + state_->passed.capacity()) * sizeof(SeenNode) +
-         state_->list.capacity() * sizeof(uint32_t) + state_->scores.capacity() * sizeof(float);
+         state_->best.memory_bytes() + state_->far.memory_bytes() + state_->fallen.memory_bytes() +
+         state_->list.size() * (sizeof(uint32_t) + sizeof(float));
 }
 
 }  // namespace vecckpt

@@ -4,9 +4,9 @@
 // node is farther than the width-th nearest seen one (the stream is *closed at width*) or none is left.
 // It starts level 0 from two nodes, the one where the descent through the upper levels lands and the entry
 // point: from there level-0 links reach every node but the orphans (graph_builder.hpp).
-// Nodes without entries are expanded like others, but neither count towards a width nor are given out.
-// Property, tested: resuming from a smaller width to `width` visits exactly the nodes that a fresh search
-// with ef = width visits.
+// Nodes without entries are expanded like others, but do not count towards a width. They are given out with
+// the others, because whoever looks at a node next sees whether it has any. Property, tested: resuming from a
+// smaller width to `width` visits exactly the nodes that a fresh search with ef = width visits.
 //
 // Thread safety: one thread at a time; the graph and the scorer may be shared.
 
@@ -29,22 +29,31 @@ struct SeenNode {
 
 class GraphStream {
  public:
-  // REQUIRES: graph, codes and scorer outlive the stream. `codes` holds node_count codes of `stride` bytes.
+  // A stream over nothing, until Restart.
+  GraphStream();
+  // As a new one, Restarted.
   GraphStream(const GraphView& graph, Bytes codes, size_t stride, const QueryScorer& scorer);
   ~GraphStream();
   GraphStream(GraphStream&&) noexcept;
   GraphStream& operator=(GraphStream&&) noexcept;
+
+  // Begins another search, in the memory of the one before.
+  // REQUIRES: graph, codes and scorer outlive it. `codes` holds node_count codes of `stride` bytes.
+  void Restart(const GraphView& graph, Bytes codes, size_t stride, const QueryScorer& scorer);
 
   // Advances until closed at `width`, or until `max_seen` nodes have been seen in all (the last list followed
   // may bring up to 2m more); appends what was newly seen to `seen`. kCorruption if a link or offset is out
   // of range. A width smaller than before does nothing.
   Status Advance(size_t width, size_t max_seen, std::vector<SeenNode>* seen);
 
+  // Of all codes scored so far.
+  const CodeExtremes& extremes() const;
   // Every node that can be reached has been expanded.
   bool exhausted() const;
   size_t seen_count() const;
   // Distances computed so far, upper levels included.
   uint64_t distance_count() const;
+  // What is in use: memory kept from an earlier search does not count.
   size_t memory_bytes() const;
 
  private:

@@ -85,7 +85,41 @@ class ScalarScorer : public QueryScorer {
         query_(query, doubt, Levels::kFitted),
         error_share_(Levels::ErrorShare(query.size())) {}
 
+  double LowerBound(float distance, const std::byte* code) const override {
+    return Bound(distance, TrailerOf(code));
+  }
+
+  void AddExtremes(const std::byte* codes, std::span<const uint32_t> nodes, const float* distances,
+                   CodeExtremes* extremes) const override {
+    bool finite = true;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const ScalarTrailer& trailer = TrailerOf(codes + nodes[i] * stride_);
+      // Of finite floats this sum is finite, of others not.
+      finite &= std::isfinite(double{trailer.error} + trailer.residue + trailer.norm + distances[i]);
+      CodeExtremes::Raise(&extremes->error, trailer.error);
+      CodeExtremes::Raise(&extremes->residue, trailer.residue);
+      CodeExtremes::Raise(&extremes->norm, trailer.norm);
+    }
+    extremes->unbounded |= !finite;
+  }
+
+  // Bounds grow with the distance, and fall with each of the three. (Roundings apart, for which the bounds of
+  // all codes have more than enough room.)
+  double BoundBeyond(float distance, const CodeExtremes& extremes) const override {
+    constexpr double kNone = -std::numeric_limits<double>::infinity();
+    if (extremes.unbounded) return kNone;
+    ScalarTrailer worst{};
+    worst.error = extremes.error;
+    worst.residue = extremes.residue;
+    worst.norm = extremes.norm;
+    const double bound = Bound(distance, worst);
+    return std::isnan(bound) ? kNone : bound;
+  }
+
  protected:
+  // LowerBound of a code that ends with this trailer.
+  virtual double Bound(float distance, const ScalarTrailer& trailer) const = 0;
+
   const ScalarTrailer& TrailerOf(const std::byte* code) const {
     return *reinterpret_cast<const ScalarTrailer*>(code + stride_ - sizeof(ScalarTrailer));
   }
@@ -136,8 +170,7 @@ class EuclideanScorer final : public ScalarScorer<Levels> {
            [this](const std::byte* code) { return EuclideanScorer::Distance(code); });
   }
 
-  double LowerBound(float distance, const std::byte* code) const override {
-    const ScalarTrailer& trailer = this->TrailerOf(code);
+  double Bound(float distance, const ScalarTrailer& trailer) const override {
     const double estimate = distance * back_;
     const double residue = trailer.residue;
     const double doubt = kFloatError * (std::fabs(estimate) + std::fabs(residue)) + kFloatUnderflow * back_ +
@@ -187,8 +220,13 @@ class ProductScorer final : public ScalarScorer<Levels> {
            [this](const std::byte* code) { return ProductScorer::Distance(code); });
   }
 
-  double LowerBound(float distance, const std::byte* code) const override {
-    const ScalarTrailer& trailer = this->TrailerOf(code);
+  // What fitted codes allow for does not fall with each part of a trailer: no common bound.
+  double BoundBeyond(float distance, const CodeExtremes& extremes) const override {
+    if (Levels::kFitted) return -std::numeric_limits<double>::infinity();
+    return ScalarScorer<Levels>::BoundBeyond(distance, extremes);
+  }
+
+  double Bound(float distance, const ScalarTrailer& trailer) const override {
     const double off =
         Levels::ProductError(trailer.error, trailer.residue, query_.error, query_.norm, error_share_);
     const double length = trailer.residue + trailer.error + mean_norm_;

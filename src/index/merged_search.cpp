@@ -26,8 +26,8 @@ struct MergedSearch::State {
 
   SearchOptions options;
   std::vector<float> query;
-  std::vector<SegmentSource> sources;
-  std::vector<BoundedNode> found;  // scratch
+  std::vector<SegmentSource> all_sources;  // the first source_count are in use
+  size_t source_count = 0;
   WaitingCandidates waiting;
   MergeHeap<ResolvedRow> resolved;
   uint64_t tail_entries = 0;
@@ -46,9 +46,15 @@ struct MergedSearch::State {
   uint64_t corrupt_segment = 0;
   SearchCounters counters;
 
+  std::span<SegmentSource> sources() { return {all_sources.data(), source_count}; }
+  std::span<const SegmentSource> sources() const { return {all_sources.data(), source_count}; }
+  SegmentSource& source(uint32_t index) { return all_sources[index]; }
+
+  void Clear();
   uint64_t SeenCount() const;
   size_t MemoryBytes() const;
-  void AddFound(uint32_t source);
+  SegmentSource* LowestFloor();
+  bool NothingIsNearer(double distance, const SegmentSource* lowest);
   Status CloseStreams();
   Status AdvanceStream(uint32_t source);
   Result<bool> BeginRerank(Step* step);
@@ -58,16 +64,29 @@ struct MergedSearch::State {
   Status Corrupt(const Segment& segment, const std::string& what);
 };
 
+void MergedSearch::State::Clear() {
+  for (SegmentSource& source : sources()) source.Clear();
+  source_count = 0;
+  waiting.Clear();
+  resolved.Clear();
+  tail_entries = 0;
+  started = first_closing_done = limit_reached = false;
+  max_seen = max_memory = kUnlimited;
+  expects = Waiting::kNothing;
+  last_distance = -std::numeric_limits<double>::infinity();
+  corrupt_segment = 0;
+  counters = {};
+}
+
 uint64_t MergedSearch::State::SeenCount() const {
   uint64_t count = 0;
-  for (const SegmentSource& source : sources) count += source.seen_count();
+  for (const SegmentSource& source : sources()) count += source.seen_count();
   return count;
 }
 
 size_t MergedSearch::State::MemoryBytes() const {
-  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + found.capacity() * sizeof(BoundedNode) +
-                 query.capacity() * sizeof(float);
-  for (const SegmentSource& source : sources) bytes += sizeof(source) + source.memory_bytes();
+  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + query.size() * sizeof(float);
+  for (const SegmentSource& source : sources()) bytes += sizeof(source) + source.memory_bytes();
   return bytes;
 }
 
@@ -76,13 +95,23 @@ Status MergedSearch::State::Corrupt(const Segment& segment, const std::string& w
   return Status::Corruption("segment \"" + segment.path() + "\" is corrupt: " + what);
 }
 
-void MergedSearch::State::AddFound(uint32_t source) {
-  for (const BoundedNode& node : found) waiting.Push({node.bound, source, node.node, 0});
-  found.clear();
+// Of the sources where nodes wait, the one where they may be nearest; null if there is none.
+SegmentSource* MergedSearch::State::LowestFloor() {
+  SegmentSource* lowest = nullptr;
+  for (SegmentSource& source : sources()) {
+    if (source.waits() && (lowest == nullptr || source.floor() < lowest->floor())) lowest = &source;
+  }
+  return lowest;
+}
+
+// True if nothing that waits can be nearer than `distance`.
+bool MergedSearch::State::NothingIsNearer(double distance, const SegmentSource* lowest) {
+  return (waiting.empty() || distance <= waiting.top().bound) &&
+         (lowest == nullptr || distance <= lowest->floor());
 }
 
 Status MergedSearch::State::AdvanceStream(uint32_t index) {
-  SegmentSource& source = sources[index];
+  SegmentSource& source = this->source(index);
   uint64_t own_max = kUnlimited;
   if (max_seen != kUnlimited) {
     const uint64_t seen = SeenCount();
@@ -92,18 +121,16 @@ Status MergedSearch::State::AdvanceStream(uint32_t index) {
     }
     own_max = source.seen_count() + (max_seen - seen);
   }
-  Status status = source.Advance(own_max, &found);
+  Status status = source.Advance(own_max, &waiting);
   if (status.code() == StatusCode::kCorruption) corrupt_segment = source.segment().id();
-  VECCKPT_RETURN_IF_ERROR(status);
-  AddFound(index);
-  return Status::Ok();
+  return status;
 }
 
 // Closes every stream at the width it needs now.
 Status MergedSearch::State::CloseStreams() {
   if (first_closing_done && options.iterative == IterativeScan::kOff) return Status::Ok();
-  for (uint32_t i = 0; i < sources.size(); ++i) {
-    while (!limit_reached && !sources[i].Closed()) VECCKPT_RETURN_IF_ERROR(AdvanceStream(i));
+  for (uint32_t i = 0; i < source_count; ++i) {
+    while (!limit_reached && !source(i).Closed()) VECCKPT_RETURN_IF_ERROR(AdvanceStream(i));
   }
   if (!first_closing_done) {
     first_closing_done = true;
@@ -116,17 +143,16 @@ Status MergedSearch::State::CloseStreams() {
 
 // A node's entry cannot become a row: its node does not count towards the width of its stream.
 void MergedSearch::State::CountOut(const ResolvedRow& row) {
-  if (row.source != kTail && row.first) sources[row.source].CountUseless();
+  if (row.source != kTail && row.first) source(row.source).CountUseless();
 }
 
 // Asks for the next ordinal of the candidate on top. False if that candidate had none left.
 Result<bool> MergedSearch::State::BeginRerank(Step* step) {
   Candidate& candidate = waiting.mutable_top();
-  const Segment& segment = sources[candidate.source].segment();
+  const Segment& segment = source(candidate.source).segment();
   const std::optional<std::span<const uint64_t>> ordinals = segment.OrdinalsOf(candidate.node);
   if (!ordinals) return Corrupt(segment, "entries of node " + std::to_string(candidate.node));
   if (candidate.next >= ordinals->size()) {
-    if (ordinals->empty()) sources[candidate.source].CountUseless();
     waiting.Pop();
     return false;
   }
@@ -146,7 +172,7 @@ Result<bool> MergedSearch::State::BeginRerank(Step* step) {
 // Moves past the ordinal that has just been resolved or found gone. The candidate keeps its place.
 void MergedSearch::State::SkipOrdinal() {
   Candidate& candidate = waiting.mutable_top();
-  const auto ordinals = sources[candidate.source].segment().OrdinalsOf(candidate.node);
+  const auto ordinals = source(candidate.source).segment().OrdinalsOf(candidate.node);
   if (++candidate.next >= ordinals->size()) waiting.Pop();
   ++counters.reranked;
   expects = Waiting::kNothing;
@@ -163,23 +189,31 @@ bool MergedSearch::State::EmitNearest(Step* step) {
   }
   distance_before = std::exchange(last_distance, current.distance);
   ++counters.emitted;
-  if (current.source != kTail && current.first) sources[current.source].CountReturned();
+  if (current.source != kTail && current.first) source(current.source).CountReturned();
   expects = Waiting::kOutcome;
   step->action = Action::kEmit;
   step->ordinal = current.ordinal;
   step->sequence = current.sequence;
   step->distance = current.distance;
-  step->segment_id = current.source == kTail ? 0 : sources[current.source].segment().id();
+  step->segment_id = current.source == kTail ? 0 : source(current.source).segment().id();
   return true;
 }
 
-MergedSearch::MergedSearch(const SearchOptions& options, const float* query)
-    : state_(std::make_unique<State>()) {
+MergedSearch::MergedSearch() : state_(std::make_unique<State>()) {}
+MergedSearch::MergedSearch(const SearchOptions& options, const float* query) : MergedSearch() {
+  Restart(options, query);
+}
+MergedSearch::~MergedSearch() = default;
+
+void MergedSearch::Restart(const SearchOptions& options, const float* query) {
+  state_->Clear();
   state_->options = options;
   state_->query.assign(query, query + options.dims);
 }
 
-MergedSearch::~MergedSearch() = default;
+void MergedSearch::Clear() {
+  state_->Clear();
+}
 
 Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
   State& state = *state_;
@@ -189,15 +223,14 @@ Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
     return Status::InvalidArgument("segment \"" + segment->path() + "\" has other dimensions or metric");
   }
   if (segment->node_count() == 0) return Status::Ok();
-  const uint32_t index = static_cast<uint32_t>(state.sources.size());
-  state.sources.emplace_back(std::move(segment), state.query.data());
-  Status status = state.sources.back().ScoreWhole(&state.found);
-  if (status.code() == StatusCode::kCorruption) {
-    state.corrupt_segment = state.sources.back().segment().id();
-  }
-  VECCKPT_RETURN_IF_ERROR(status);
-  state.AddFound(index);
-  return Status::Ok();
+  const uint32_t index = static_cast<uint32_t>(state.source_count);
+  if (index == state.all_sources.size()) state.all_sources.emplace_back();
+  ++state.source_count;
+  SegmentSource& source = state.source(index);
+  source.Restart(std::move(segment), index, state.query.data());
+  Status status = source.ScoreWhole();
+  if (status.code() == StatusCode::kCorruption) state.corrupt_segment = source.segment().id();
+  return status;
 }
 
 void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance) {
@@ -208,8 +241,8 @@ void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance
 void MergedSearch::Start() {
   State& state = *state_;
   uint64_t entries = state.tail_entries;
-  for (const SegmentSource& source : state.sources) entries += source.segment().entry_count();
-  for (SegmentSource& source : state.sources) {
+  for (const SegmentSource& source : state.sources()) entries += source.segment().entry_count();
+  for (SegmentSource& source : state.sources()) {
     const double own = static_cast<double>(source.segment().entry_count());
     source.SetShare(entries == 0 ? 0 : own / static_cast<double>(entries), state.options.ef_search);
   }
@@ -230,9 +263,11 @@ Result<MergedSearch::Step> MergedSearch::Next() {
       return Step();
     }
     VECCKPT_RETURN_IF_ERROR(state.CloseStreams());
-    if (!state.resolved.empty() &&
-        (state.waiting.empty() || state.resolved.top().distance <= state.waiting.top().bound)) {
+    SegmentSource* lowest = state.LowestFloor();
+    if (!state.resolved.empty() && state.NothingIsNearer(state.resolved.top().distance, lowest)) {
       if (state.EmitNearest(&step)) return step;
+    } else if (lowest != nullptr && (state.waiting.empty() || lowest->floor() < state.waiting.top().bound)) {
+      lowest->HandOver(&state.waiting);
     } else if (!state.waiting.empty()) {
       const Result<bool> asked = state.BeginRerank(&step);
       if (!asked.ok()) return asked.status();
@@ -266,8 +301,8 @@ void MergedSearch::EmitFailed() {
   --state.counters.emitted;
   state.last_distance = state.distance_before;
   if (state.current.source == kTail || !state.current.first) return;
-  state.sources[state.current.source].TakeBackReturned();
-  state.sources[state.current.source].CountUseless();
+  state.source(state.current.source).TakeBackReturned();
+  state.source(state.current.source).CountUseless();
 }
 
 uint64_t MergedSearch::corrupt_segment() const {
@@ -276,7 +311,7 @@ uint64_t MergedSearch::corrupt_segment() const {
 
 const SearchCounters& MergedSearch::counters() const {
   state_->counters.distances = 0;
-  for (const SegmentSource& source : state_->sources) state_->counters.distances += source.distance_count();
+  for (const SegmentSource& source : state_->sources()) state_->counters.distances += source.distance_count();
   return state_->counters;
 }
 

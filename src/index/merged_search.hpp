@@ -8,7 +8,8 @@
 // Segments come first (AddSegment), then the tail's exact distances (AddExact), then Start.
 //
 // Waiting candidates are keyed by a lower bound of their exact search distance (exact.hpp); the smallest is
-// re-ranked next. A row is emitted when its exact distance is at most every waiting lower bound, each graph
+// re-ranked next. (Most candidates share a bound with others until they are near enough to matter; see
+// SegmentSource.) A row is emitted when its exact distance is at most every waiting lower bound, each graph
 // stream that has given r rows is closed at ef_s (r <= ef_s / 4) or r + ef_s, and flat segments, orphans and
 // the tail are scored whole. ef_s is the segment's share of ef_search: max(10, ceil(ef p + 3 sqrt(ef p (1 -
 // p)))), at most ef. Nodes that give no row do not count towards a width once that is known. strict_order
@@ -58,9 +59,16 @@ class MergedSearch {
     uint64_t segment_id = 0;  // 0: the tail
   };
 
-  // `query`: dims finite values, not all zero under cosine; copied.
+  MergedSearch();
+  // As a new one, Restarted.
   MergedSearch(const SearchOptions& options, const float* query);
   ~MergedSearch();
+
+  // Begins another search, in the memory of the one before.
+  // `query`: dims finite values, not all zero under cosine; copied.
+  void Restart(const SearchOptions& options, const float* query);
+  // Lets go of the segments, keeps the memory.
+  void Clear();
 
   // REQUIRES: before Start. `segment` is kept alive by the search.
   Status AddSegment(std::shared_ptr<const Segment> segment);
@@ -76,6 +84,7 @@ class MergedSearch {
 
   uint64_t corrupt_segment() const;
   const SearchCounters& counters() const;
+  // What is in use: memory kept from an earlier search does not count.
   size_t memory_bytes() const;
 
  private:

@@ -3,9 +3,8 @@
 #include "index/segment_source.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -13,43 +12,63 @@ namespace vecckpt {
 
 namespace {
 
-constexpr size_t kFlatChunk = 256;
+constexpr uint32_t kFlatChunk = 256;
 constexpr double kMinWidth = 10;
+constexpr size_t kFirstCount = 64;
+constexpr float kNearest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-SegmentSource::SegmentSource(std::shared_ptr<const Segment> segment, const float* query)
-    : segment_(std::move(segment)), scorer_(segment_->codec().Prepare(query)) {
-  if (segment_->kind() == SegmentKind::kGraph) {
-    stream_.emplace(segment_->graph(), segment_->codes(), segment_->header().stride, *scorer_);
-  }
+void SegmentSource::Restart(std::shared_ptr<const Segment> segment, uint32_t index, const float* query) {
+  Clear();
+  segment_ = std::move(segment);
+  index_ = index;
+  scorer_ = segment_->codec().Prepare(query);
+  is_graph_ = segment_->kind() == SegmentKind::kGraph;
+  if (is_graph_) stream_.Restart(segment_->graph(), segment_->codes(), segment_->header().stride, *scorer_);
 }
 
-void SegmentSource::Append(uint32_t node, float distance, std::vector<BoundedNode>* nodes) const {
-  const double bound = scorer_->LowerBound(distance, segment_->code(node));
-  nodes->push_back({node, std::isnan(bound) ? -std::numeric_limits<double>::infinity() : bound});
+void SegmentSource::Clear() {
+  waiting_.clear();
+  reached_ = kNearest;
+  next_count_ = kFirstCount;
+  floor_ = kInfinity;
+  extremes_ = {};
+  scored_ = first_width_ = width_ = returned_ = useless_ = 0;
+  scorer_.reset();
+  segment_.reset();
 }
 
-Status SegmentSource::ScoreWhole(std::vector<BoundedNode>* nodes) {
-  if (!stream_) {
+// Scores the nodes begin + nodes[0], begin + nodes[1], ..., for the search.
+void SegmentSource::Score(uint32_t begin, const std::vector<uint32_t>& nodes) {
+  const std::byte* codes = segment_->code(begin);
+  distances_.resize(nodes.size());
+  scorer_->DistancesOf(codes, nodes, distances_.data());
+  scorer_->AddExtremes(codes, nodes, distances_.data(), &extremes_);
+  for (size_t i = 0; i < nodes.size(); ++i) waiting_.push_back({begin + nodes[i], distances_[i]});
+  scored_ += nodes.size();
+}
+
+Status SegmentSource::ScoreWhole() {
+  if (is_graph_) {
+    const std::span<const uint32_t> orphans = segment_->orphans();
+    for (const uint32_t node : orphans) {
+      if (node >= segment_->node_count()) {
+        return Status::Corruption("segment \"" + segment_->path() + "\" is corrupt: orphan out of range");
+      }
+    }
+    if (!orphans.empty()) Score(0, {orphans.begin(), orphans.end()});
+  } else {
     const uint32_t count = segment_->node_count();
-    nodes->reserve(nodes->size() + count);
-    std::array<float, kFlatChunk> distances;
+    waiting_.reserve(count);
+    std::vector<uint32_t> nodes(std::min(kFlatChunk, count));
+    std::iota(nodes.begin(), nodes.end(), 0u);
     for (uint32_t begin = 0; begin < count; begin += kFlatChunk) {
-      const uint32_t chunk = std::min<uint32_t>(kFlatChunk, count - begin);
-      scorer_->Distances(segment_->code(begin), chunk, distances.data());
-      for (uint32_t i = 0; i < chunk; ++i) Append(begin + i, distances[i], nodes);
+      nodes.resize(std::min(kFlatChunk, count - begin));
+      Score(begin, nodes);
     }
-    scored_ += count;
-    return Status::Ok();
   }
-  for (uint32_t node : segment_->orphans()) {
-    if (node >= segment_->node_count()) {
-      return Status::Corruption("segment \"" + segment_->path() + "\" is corrupt: orphan out of range");
-    }
-    Append(node, scorer_->Distance(segment_->code(node)), nodes);
-    ++scored_;
-  }
+  FindFloor();
   return Status::Ok();
 }
 
@@ -65,34 +84,79 @@ uint64_t SegmentSource::NeededWidth() const {
 }
 
 bool SegmentSource::Closed() const {
-  return !stream_ || stream_->exhausted() || width_ >= NeededWidth();
+  return !is_graph_ || stream_.exhausted() || width_ >= NeededWidth();
 }
 
-Status SegmentSource::Advance(uint64_t max_seen, std::vector<BoundedNode>* nodes) {
-  if (!stream_) return Status::Ok();
+Status SegmentSource::Advance(uint64_t max_seen, WaitingCandidates* candidates) {
+  if (!is_graph_) return Status::Ok();
   const uint64_t width = NeededWidth();
-  seen_.clear();
-  Status status = stream_->Advance(width, max_seen, &seen_);
+  const size_t begin = waiting_.size();
+  Status status = stream_.Advance(width, max_seen, &waiting_);
   if (status.code() == StatusCode::kCorruption) {
     return Status::Corruption("segment \"" + segment_->path() + "\" is corrupt: " + status.message());
   }
   VECCKPT_RETURN_IF_ERROR(status);
-  if (stream_->seen_count() < max_seen) width_ = width;
-
-  const std::span<const uint32_t> orphans = segment_->orphans();
-  for (const SeenNode& seen : seen_) {
-    // Orphans have been scored already, should one be reached after all.
-    if (!orphans.empty() && std::binary_search(orphans.begin(), orphans.end(), seen.node)) {
-      CountUseless();
-    } else {
-      Append(seen.node, seen.distance, nodes);
-    }
-  }
+  if (stream_.seen_count() < max_seen) width_ = width;
+  SortIn(begin, candidates);
+  FindFloor();
   return Status::Ok();
 }
 
+// What came to waiting_ at `begin` and behind finds its place.
+void SegmentSource::SortIn(size_t begin, WaitingCandidates* candidates) {
+  const std::span<const uint32_t> orphans = segment_->orphans();
+  if (orphans.empty() && reached_ == kNearest) return;
+  size_t kept = begin;
+  for (size_t i = begin; i < waiting_.size(); ++i) {
+    const SeenNode node = waiting_[i];
+    if (std::binary_search(orphans.begin(), orphans.end(), node.node)) {
+      CountUseless();  // it has been scored already, should it be reached after all
+    } else if (node.distance < reached_) {
+      PushCandidate(node, candidates);
+    } else {
+      waiting_[kept++] = node;
+    }
+  }
+  waiting_.resize(kept);
+}
+
+void SegmentSource::PushCandidate(const SeenNode& node, WaitingCandidates* candidates) const {
+  const auto ordinals = segment_->OrdinalsOf(node.node);
+  if (ordinals && ordinals->empty())
+    return;  // offsets that cannot be right are reported when they are followed
+  const double bound = scorer_->LowerBound(node.distance, segment_->code(node.node));
+  candidates->Push({std::isnan(bound) ? -kInfinity : bound, index_, node.node, 0});
+}
+
+void SegmentSource::FindFloor() {
+  floor_ = kInfinity;
+  if (waiting_.empty()) return;
+  if (reached_ == kNearest) {
+    floor_ = -kInfinity;
+    return;
+  }
+  if (scored_ > 0) floor_ = scorer_->BoundBeyond(reached_, extremes_);
+  if (is_graph_) floor_ = std::min(floor_, scorer_->BoundBeyond(reached_, stream_.extremes()));
+  if (std::isnan(floor_)) floor_ = -kInfinity;
+}
+
+void SegmentSource::HandOver(WaitingCandidates* candidates) {
+  // Where no bound is known of those that wait, all have to get their own.
+  const bool has_floor = reached_ == kNearest || floor_ > -kInfinity;
+  const size_t count = has_floor ? std::min(next_count_, waiting_.size()) : waiting_.size();
+  next_count_ *= 2;
+  // The nearest come to the end, the farthest of them first.
+  const auto begin = waiting_.end() - static_cast<std::ptrdiff_t>(count);
+  std::nth_element(waiting_.begin(), begin, waiting_.end(),
+                   [](const SeenNode& a, const SeenNode& b) { return a.distance > b.distance; });
+  reached_ = begin->distance;
+  for (auto node = begin; node != waiting_.end(); ++node) PushCandidate(*node, candidates);
+  waiting_.erase(begin, waiting_.end());
+  FindFloor();
+}
+
 size_t SegmentSource::memory_bytes() const {
-  return seen_.capacity() * sizeof(SeenNode) + (stream_ ? stream_->memory_bytes() : 0);
+  return waiting_.size() * sizeof(SeenNode) + (is_graph_ ? stream_.memory_bytes() : 0);
 }
 
 }  // namespace vecckpt

@@ -1,63 +1,86 @@
 // What one segment contributes to a merged search: a graph stream with its orphans, or a flat scan.
 //
 // A graph stream has to be closed at the width that the rows already returned from it ask for. Nodes that
-// cannot become rows (no entries, entries found gone or dropped) widen it by one each, so that they do not
-// count.
+// cannot become rows (entries found gone or dropped) widen it by one each, so that they do not count.
+//
+// Most nodes that are seen are never looked at again. So they wait here by their distance, without a lower
+// bound of their own, until HandOver gives the nearest of them to the search. `floor` is a bound of all that
+// still wait.
 //
 // Thread safety: one thread at a time.
 
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "base/status.hpp"
 #include "hnsw/graph_search.hpp"
+#include "index/candidate_heap.hpp"
 #include "segment/segment.hpp"
 
 namespace vecckpt {
 
-// A node with a number its exact distances are never below.
-struct BoundedNode {
-  uint32_t node;
-  double bound;
-};
-
 class SegmentSource {
  public:
-  SegmentSource(std::shared_ptr<const Segment> segment, const float* query);
+  // Begins a search of a segment, in the memory of the one before. `index`: what its candidates name as
+  // source.
+  void Restart(std::shared_ptr<const Segment> segment, uint32_t index, const float* query);
+  // Lets go of the segment, keeps the memory.
+  void Clear();
 
   const Segment& segment() const { return *segment_; }
 
-  // Appends every node of a flat segment, or the orphans of a graph segment. kCorruption.
-  Status ScoreWhole(std::vector<BoundedNode>* nodes);
+  // Scores every node of a flat segment, or the orphans of a graph segment. kCorruption.
+  Status ScoreWhole();
 
   // Gives the stream its width; `share` is the segment's share of all entries, in [0, 1].
   void SetShare(double share, uint32_t ef_search);
   // True if the stream is closed at the width it needs, or there is none.
   bool Closed() const;
-  // Advances until closed or `max_seen` nodes have been seen; appends what is new. kCorruption.
-  Status Advance(uint64_t max_seen, std::vector<BoundedNode>* nodes);
+  // Advances until closed or `max_seen` nodes have been seen. What is nearer than what has been handed over
+  // goes to `candidates` at once. kCorruption.
+  Status Advance(uint64_t max_seen, WaitingCandidates* candidates);
+
+  // No exact distance of a node that waits here is below; infinite if none waits.
+  double floor() const { return floor_; }
+  bool waits() const { return !waiting_.empty(); }
+  // Gives the nearest of the nodes that wait here to `candidates`, each with its own bound. Nodes without
+  // entries are left out. REQUIRES: some wait.
+  void HandOver(WaitingCandidates* candidates);
 
   void CountReturned() { ++returned_; }
   void TakeBackReturned() { --returned_; }
   void CountUseless() { ++useless_; }
 
-  uint64_t seen_count() const { return stream_ ? stream_->seen_count() : 0; }
-  uint64_t distance_count() const { return scored_ + (stream_ ? stream_->distance_count() : 0); }
+  uint64_t seen_count() const { return is_graph_ ? stream_.seen_count() : 0; }
+  uint64_t distance_count() const { return scored_ + (is_graph_ ? stream_.distance_count() : 0); }
+  // As of GraphStream.
   size_t memory_bytes() const;
 
  private:
+  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
   uint64_t NeededWidth() const;
-  void Append(uint32_t node, float distance, std::vector<BoundedNode>* nodes) const;
+  void Score(uint32_t begin, const std::vector<uint32_t>& nodes);
+  void PushCandidate(const SeenNode& node, WaitingCandidates* candidates) const;
+  void SortIn(size_t begin, WaitingCandidates* candidates);
+  void FindFloor();
 
   std::shared_ptr<const Segment> segment_;
   std::unique_ptr<QueryScorer> scorer_;
-  std::optional<GraphStream> stream_;
-  std::vector<SeenNode> seen_;
+  uint32_t index_ = 0;
+  bool is_graph_ = false;
+  GraphStream stream_;
+  std::vector<SeenNode> waiting_;
+  float reached_ = 0;      // no node of waiting_ is nearer, none that was handed over is farther
+  size_t next_count_ = 0;  // how many HandOver gives
+  double floor_ = kInfinity;
+  CodeExtremes extremes_;  // of what was scored here
   uint64_t scored_ = 0;
+  std::vector<float> distances_;  // scratch
 
   uint64_t first_width_ = 0;  // ef_s
   uint64_t width_ = 0;        // closed at this one

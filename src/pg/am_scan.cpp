@@ -16,6 +16,7 @@
 
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "hnsw/exact.hpp"
 #include "index/merged_search.hpp"
@@ -53,8 +54,18 @@ ScanState* StateOf(IndexScanDesc scan) {
   return static_cast<ScanState*>(scan->opaque);
 }
 
+// A search that has ended: the process's next one takes over its memory, but nothing that was read.
+MergedSearch* spare_search = nullptr;
+// A larger one is not kept.
+constexpr size_t kMostKept = 1 << 20;
+
 void DestroyObjects(void* argument) {
-  delete static_cast<ScanObjects*>(argument);
+  ScanObjects* objects = static_cast<ScanObjects*>(argument);
+  if (spare_search == nullptr && objects->search != nullptr && objects->search->memory_bytes() <= kMostKept) {
+    objects->search->Clear();
+    spare_search = objects->search.release();
+  }
+  delete objects;
 }
 
 // Forgets the search, keeps the scan.
@@ -99,7 +110,9 @@ Failure StartObjects(ScanState* state) {
     options.iterative = static_cast<IterativeScan>(iterative_scan);
     options.max_scan_tuples = static_cast<uint64>(max_scan_tuples);
     options.memory_limit = static_cast<uint64>(work_mem * 1024.0 * scan_mem_multiplier);
-    state->objects->search = std::make_unique<MergedSearch>(options, state->query.data);
+    state->objects->search.reset(std::exchange(spare_search, nullptr));
+    if (state->objects->search == nullptr) state->objects->search = std::make_unique<MergedSearch>();
+    state->objects->search->Restart(options, state->query.data);
     if (state->objects->mapping != nullptr)
       for (const auto& segment : state->objects->mapping->segments)
         VECCKPT_RETURN_IF_ERROR(state->objects->search->AddSegment(segment));

@@ -34,6 +34,15 @@ inline IndexKey KeyOf(Relation relation) {
 #endif
 }
 
+// Pins a block of the main fork if it still lies in the buffer where it was last seen.
+inline bool ReadRecent(Relation relation, BlockNumber block, Buffer buffer) {
+#if PG_VERSION_NUM >= 160000
+  return ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, buffer);
+#else
+  return ReadRecentBuffer(relation->rd_node, MAIN_FORKNUM, block, buffer);
+#endif
+}
+
 // Writes the path of the main fork's first file, relative to the data directory.
 inline void RelationPath(const IndexKey& key, char* path, size_t size) {
 #if PG_VERSION_NUM >= 180000

@@ -12,27 +12,71 @@ namespace {
            errhint("Please REINDEX it.")));
 }
 
-// A pinned and share-locked buffer, its LSN noted.
-Buffer LockShared(LogReader* reader, BlockNumber block) {
-  Buffer buffer = ReadBufferExtended(reader->index, MAIN_FORKNUM, block, RBM_NORMAL, reader->strategy);
+Buffer PinPage(LogReader* reader, BlockNumber block) {
+  return ReadBufferExtended(reader->index, MAIN_FORKNUM, block, RBM_NORMAL, reader->strategy);
+}
+
+// A directory page. A search comes back to it for the TID and for other entries of the extent, so that it is
+// remembered where the page was found. That must not last: a page found this way does not count as used, and
+// would be evicted for it. So every search finds it the usual way once.
+Buffer PinDirectory(LogReader* reader, BlockNumber block) {
+  RecentBuffers* recent = &reader->recent;
+  uint32 i = block * 0x9E3779B1u >> (32 - RecentBuffers::kLog2Count);
+  if (recent->blocks[i] == block && BufferIsValid(recent->buffers[i]) &&
+      ReadRecent(reader->index, block, recent->buffers[i])) {
+    pgstat_count_buffer_read(reader->index);
+    pgstat_count_buffer_hit(reader->index);
+    return recent->buffers[i];
+  }
+  recent->blocks[i] = block;
+  recent->buffers[i] = InvalidBuffer;  // should the next line raise
+  recent->buffers[i] = PinPage(reader, block);
+  return recent->buffers[i];
+}
+
+// Share-locks a pinned page and notes its LSN. Its first and last line, which every reader looks at, and
+// `wanted`, what it came for, are fetched while the lock is taken: buffers are rarely in the processor's
+// cache.
+void LockPage(LogReader* reader, Buffer buffer, uint32 wanted) {
+  Page page = BufferGetPage(buffer);
+  __builtin_prefetch(page);
+  __builtin_prefetch(page + BLCKSZ - sizeof(PageTail));
+  __builtin_prefetch(PageGetContents(page) + wanted);
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
-  XLogRecPtr lsn = PageGetLSN(BufferGetPage(buffer));
+  XLogRecPtr lsn = PageGetLSN(page);
   if (lsn > reader->max_lsn) reader->max_lsn = lsn;
+}
+
+// A pinned and share-locked buffer.
+Buffer LockShared(LogReader* reader, BlockNumber block, uint32 wanted = 0) {
+  Buffer buffer = PinPage(reader, block);
+  LockPage(reader, buffer, wanted);
   return buffer;
+}
+
+void Unlock(Buffer buffer) {
+  LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+}
+
+// A directory page whose extent has not been freed or given to another sequence.
+bool HoldsSequence(Page page, uint64 sequence) {
+  return IsLogPage(page, kDirectoryPageKind) && DirectoryOf(page)->state == kExtentLive &&
+         DirectoryOf(page)->sequence == sequence;
 }
 
 // The share-locked directory page of an extent if it holds `sequence`, else InvalidBuffer. Where `trusted`,
 // the log or a validated segment says that the extent is one, and another page there is corruption.
-Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool trusted = true) {
+Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool trusted = true,
+                     uint32 slot = 0) {
   BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
   if (extent >= reader->meta->extent_count || block >= reader->block_count) return InvalidBuffer;
-  Buffer buffer = LockShared(reader, block);
+  Buffer buffer = PinDirectory(reader, block);
+  LockPage(reader, buffer, sizeof(DirectoryHeader) + slot * sizeof(Slot));
   Page page = BufferGetPage(buffer);
   bool sound =
       IsLogPage(page, kDirectoryPageKind) && DirectoryOf(page)->used <= reader->meta->slots_per_extent;
   if (!sound && trusted) RaiseCorrupt(reader->index, block);
-  if (sound && DirectoryOf(page)->state == kExtentLive && DirectoryOf(page)->sequence == sequence)
-    return buffer;
+  if (sound && HoldsSequence(page, sequence)) return buffer;
   UnlockReleaseBuffer(buffer);
   return InvalidBuffer;
 }
@@ -60,10 +104,10 @@ Buffer LockEntry(LogReader* reader, uint64 ordinal, uint64 sequence, Slot* slot)
   uint32 slots_per_extent = reader->meta->slots_per_extent;
   uint64 extent = ordinal / slots_per_extent;
   if (extent >= kNoExtent) return InvalidBuffer;
-  Buffer buffer = LockDirectory(reader, static_cast<uint32>(extent), sequence);
+  uint32 number = ordinal % slots_per_extent;
+  Buffer buffer = LockDirectory(reader, static_cast<uint32>(extent), sequence, true, number);
   if (!BufferIsValid(buffer)) return InvalidBuffer;
   Page page = BufferGetPage(buffer);
-  uint32 number = ordinal % slots_per_extent;
   if (number < DirectoryOf(page)->used) {
     *slot = SlotsOf(page)[number];
     if (!(slot->flags & kSlotDead)) return buffer;
@@ -79,7 +123,7 @@ void ReadStream(LogReader* reader, uint32 extent, uint64 begin, uint64 size, cha
     BlockNumber block = first + begin / kPageCapacity;
     uint32 offset = begin % kPageCapacity;
     uint32 part = Min(size, uint64{kPageCapacity} - offset);
-    Buffer buffer = LockShared(reader, block);
+    Buffer buffer = LockShared(reader, block, offset);
     Page page = BufferGetPage(buffer);
     if (!IsLogPage(page, kVectorPageKind)) RaiseCorrupt(reader->index, block);
     memcpy(out, StreamOf(page) + offset, part);
@@ -115,6 +159,8 @@ uint32 ExtentOfSequence(LogReader* reader, uint64 sequence) {
   if (reader->map_first != first) {
     BlockNumber block = meta->map_blocks[MapRingIndex(sequence)];
     if (block == 0 || block >= reader->block_count) RaiseCorrupt(reader->index, block);
+    if (reader->map == nullptr)
+      reader->map = static_cast<uint32*>(MemoryContextAlloc(reader->context, kMapEntries * sizeof(uint32)));
     Buffer buffer = LockShared(reader, block);
     Page page = BufferGetPage(buffer);
     if (!IsLogPage(page, kMapPageKind)) RaiseCorrupt(reader->index, block);
@@ -147,10 +193,10 @@ bool OpenLog(LogReader* reader, Relation index, BufferAccessStrategy strategy) {
   memset(reader, 0, sizeof(*reader));
   reader->index = index;
   reader->strategy = strategy;
+  reader->context = CurrentMemoryContext;
   reader->map_first = PG_UINT64_MAX;
   if (RelationGetNumberOfBlocks(index) == 0 || !MetaPageIsThere(index)) return false;
   reader->meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
-  reader->map = static_cast<uint32*>(palloc(kMapEntries * sizeof(uint32)));
   reader->max_lsn = ReadMeta(index, reader->meta, strategy);
   // After the meta page: every extent it knows of has its directory page by now.
   reader->block_count = RelationGetNumberOfBlocks(index);
@@ -198,15 +244,21 @@ bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin
   return StillHolds(reader, extent, sequence);
 }
 
+// The directory page stays pinned, but not locked, while the vector is read: so the second look costs no
+// search for its buffer.
 bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out) {
   Slot slot;
-  Buffer buffer = LockEntry(reader, ordinal, sequence, &slot);
-  if (!BufferIsValid(buffer)) return false;
-  UnlockReleaseBuffer(buffer);
-  uint32 slots_per_extent = reader->meta->slots_per_extent;
-  uint32 number = ordinal % slots_per_extent;
-  return ReadVectors(reader, static_cast<uint32>(ordinal / slots_per_extent), sequence, number, number + 1,
-                     out);
+  Buffer directory = LockEntry(reader, ordinal, sequence, &slot);
+  if (!BufferIsValid(directory)) return false;
+  Unlock(directory);
+  const MetaPage* meta = reader->meta;
+  ReadStream(reader, static_cast<uint32>(ordinal / meta->slots_per_extent),
+             ordinal % meta->slots_per_extent * meta->vector_bytes, meta->vector_bytes,
+             reinterpret_cast<char*>(out));
+  LockBuffer(directory, BUFFER_LOCK_SHARE);
+  bool there = HoldsSequence(BufferGetPage(directory), sequence);
+  UnlockReleaseBuffer(directory);
+  return there;
 }
 
 bool ReadTid(LogReader* reader, uint64 ordinal, uint64 sequence, ItemPointer tid) {

@@ -10,15 +10,26 @@
 
 namespace vecckpt {
 
+// Where pages were found in shared buffers lately. Only a hint: whoever uses it lets the buffer manager
+// compare.
+struct RecentBuffers {
+  static constexpr uint32 kLog2Count = 7;
+  static constexpr uint32 kCount = 1 << kLog2Count;
+  BlockNumber blocks[kCount];
+  Buffer buffers[kCount];  // InvalidBuffer: none
+};
+
 // A reader of one index's log, as of the moment it was opened. Trivially destructible.
 struct LogReader {
   Relation index;
   BufferAccessStrategy strategy;  // or null
   BlockNumber block_count;        // of the main fork when opened
   MetaPage* meta;                 // a copy
-  uint32* map;                    // a copy of one map page
+  MemoryContext context;          // where the reader was opened
+  uint32* map;                    // a copy of one map page; allocated when first needed
   uint64 map_first;               // first sequence of that copy; PG_UINT64_MAX: none yet
   XLogRecPtr max_lsn;             // highest LSN of a page that was read
+  RecentBuffers recent;           // of directory pages
 };
 
 // A copy of a directory page.

@@ -3,19 +3,29 @@
 
 #include "pg/pg.hpp"
 
+#include <cmath>
+
 #include "hnsw/exact.hpp"
 #include "pg/vector_input.hpp"
 
 namespace vecckpt {
 namespace {
 
+// The executor computes this once more for every row that a scan returns. A distance is finite only if every
+// element is, under each metric, so that elements are looked at one by one only where it is not.
 Datum Distance(FunctionCallInfo fcinfo, Metric metric, double sign) {
-  VectorRef a = VectorFromArray(PG_GETARG_DATUM(0));
-  VectorRef b = VectorFromArray(PG_GETARG_DATUM(1));
-  if (a.dims != b.dims)
+  VectorRef a = UncheckedFromArray(PG_GETARG_DATUM(0));
+  VectorRef b = UncheckedFromArray(PG_GETARG_DATUM(1));
+  bool comparable = a.dims == b.dims;
+  double distance = comparable ? ExactDistance(metric, a.data, b.data, a.dims) : 0;
+  if (!comparable || !std::isfinite(distance)) {
+    CheckFinite(a);
+    CheckFinite(b);
+  }
+  if (!comparable)
     ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                     errmsg("different vector dimensions %u and %u", a.dims, b.dims)));
-  PG_RETURN_FLOAT8(sign * SqlDistance(metric, ExactDistance(metric, a.data, b.data, a.dims)));
+  PG_RETURN_FLOAT8(sign * SqlDistance(metric, distance));
 }
 
 }  // namespace

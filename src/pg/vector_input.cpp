@@ -4,9 +4,11 @@
 
 #include <cmath>
 
+#include "hnsw/exact.hpp"
+
 namespace vecckpt {
 
-VectorRef VectorFromArray(Datum value) {
+VectorRef UncheckedFromArray(Datum value) {
   ArrayType* array = DatumGetArrayTypeP(value);
   if (ARR_NDIM(array) == 0)
     ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("vector must have at least 1 dimension")));
@@ -20,13 +22,23 @@ VectorRef VectorFromArray(Datum value) {
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("vector cannot have more than %u dimensions", kMaxDims),
                     errdetail("The array has %d elements.", dims)));
-  const float* data = reinterpret_cast<const float*>(ARR_DATA_PTR(array));
-  for (int i = 0; i < dims; i++) {
-    if (std::isfinite(data[i])) continue;
+  return {reinterpret_cast<const float*>(ARR_DATA_PTR(array)), static_cast<uint32>(dims)};
+}
+
+void CheckFinite(const VectorRef& vector) {
+  // No sum of squares of so many finite float4 overflows a double.
+  if (std::isfinite(SquaredNorm(vector.data, vector.dims))) return;
+  for (uint32 i = 0; i < vector.dims; i++) {
+    if (std::isfinite(vector.data[i])) continue;
     ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-                    errmsg("vector must not contain %s", std::isnan(data[i]) ? "NaN" : "infinity")));
+                    errmsg("vector must not contain %s", std::isnan(vector.data[i]) ? "NaN" : "infinity")));
   }
-  return {data, static_cast<uint32>(dims)};
+}
+
+VectorRef VectorFromArray(Datum value) {
+  VectorRef vector = UncheckedFromArray(value);
+  CheckFinite(vector);
+  return vector;
 }
 
 const OpclassSupport* SupportOf(Relation index) {

@@ -18,6 +18,10 @@ struct VectorRef {
 // kMaxDims elements, hold NULL, NaN or infinity.
 VectorRef VectorFromArray(Datum value);
 
+// The same in two steps, for callers that see NaN and infinity in what they compute.
+VectorRef UncheckedFromArray(Datum value);
+void CheckFinite(const VectorRef& vector);
+
 // What support function 1 of an operator class returns: a pointer to one of these, in static memory.
 struct OpclassSupport {
   Metric metric;

@@ -1,6 +1,6 @@
 # Cursors keep their rows whatever happens to the index below them: two cursors of one session over different
 # generations, the older one read on after the newer one dropped its segments; a cursor over VACUUM, extents taken by other
-# rows and REINDEX CONCURRENTLY. A repeatable-read cursor sees no later row and loses no earlier one.
+# rows and REINDEX CONCURRENTLY. Dead rows whose extent others have taken are not returned, not even to be found invisible. A repeatable-read cursor sees no later row and loses no earlier one.
 
 use strict;
 use warnings;
@@ -207,6 +207,32 @@ $first_rows = exact_order();
 $session->query_safe("BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT id FROM t ORDER BY v <-> '$query'; COMMIT");
 $node->safe_psql('postgres', 'REINDEX INDEX t_v; DELETE FROM t; VACUUM t;');
 same_rows(read_on($session, 'h', 3000), $first_rows, 'a held cursor returns its rows after REINDEX');
+
+# ---- What a scan has looked at already is looked at again when it is returned: dead rows whose extent was freed, and
+# taken by others, are not handed to the executor. It would find them invisible; so the counters tell. 4,000 dimensions
+# make extents of 65 entries; the tail's distances are known from the start, those of segments when they are needed.
+for my $place ('tail', 'segment')
+{
+	my ($before, $after) = ('', 'CREATE INDEX r_v ON r USING vhnsw (v)');
+	($before, $after) = ($after, $before) if $place eq 'tail';
+	$node->safe_psql('postgres', "DROP TABLE IF EXISTS r; CREATE TABLE r (id int, v real[]); $before");
+	# Three extents, full. Ids 1 to 65 are the first, and but for 150 they are the nearest.
+	$node->safe_psql('postgres', "INSERT INTO r SELECT i, array_fill(CASE i WHEN 150 THEN 1 ELSE 10 + i END::real, '{4000}')"
+		  . " FROM generate_series(1, 195) i ORDER BY i; $after");
+	$node->safe_psql('postgres', 'DELETE FROM r WHERE id <= 65');
+	$session->query_safe($EXHAUSTIVE);
+	$session->query_safe("BEGIN ISOLATION LEVEL REPEATABLE READ; DECLARE d CURSOR FOR SELECT id FROM r"
+		  . " ORDER BY v <-> array_fill(0::real, '{4000}')");
+	is($session->query_safe('FETCH 1 FROM d'), '150', "$place: the nearest row that lives comes first");
+	my $r_size = $node->safe_psql('postgres', "SELECT pg_relation_size('r_v')");
+	$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) r');
+	$node->safe_psql('postgres', "INSERT INTO r SELECT i, array_fill((10 + i)::real, '{4000}') FROM generate_series(201, 260) i");
+	is($node->safe_psql('postgres', "SELECT pg_relation_size('r_v')"), $r_size, "$place: others took the dead rows' extent");
+	is(read_on($session, 'd', 1000), join("\n", 66 .. 149, 151 .. 195), "$place: the cursor returns the rows that live");
+	$session->query_safe('COMMIT');
+	is($node->safe_psql('postgres', "SELECT emitted FROM vec_stat WHERE index = 'r_v'::regclass"),
+		'130', "$place: and nothing else was handed out");
+}
 
 $session->quit;
 $other->quit;

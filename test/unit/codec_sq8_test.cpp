@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "built_graph.hpp"
+#include "common_bounds.hpp"
 #include "hnsw/exact.hpp"
 
 namespace vecckpt {
@@ -63,6 +64,7 @@ void CheckBounds(const Codec& codec, const CodeArray& codes, const std::vector<f
       ASSERT_EQ(apart, codec.CodeDistance(codes.at(other), codes.at(i)));
     }
   }
+  CheckCommonBounds(codec, codes, vectors, query, *scorer, batch);
 }
 
 void CheckBounds(const Codec& codec, const std::vector<float>& vectors, const std::vector<float>& query) {
@@ -203,6 +205,9 @@ TEST(Sq8Codec, DistancesAndBoundsAreClose) {
       const std::unique_ptr<Codec> codec = TrainFor(metric, dims, vectors);
       const CodeArray codes = EncodeAll(*codec, vectors);
       const std::unique_ptr<QueryScorer> scorer = codec->Prepare(query.data());
+      std::vector<float> distances(50);
+      scorer->Distances(codes.at(0), 50, distances.data());
+      const CodeExtremes extremes = ExtremesOf(*scorer, codes, distances);
       // A scorer's scale is its own: a factor, found from the first vector.
       double factor = 0;
       for (size_t i = 0; i < 50; ++i) {
@@ -212,6 +217,7 @@ TEST(Sq8Codec, DistancesAndBoundsAreClose) {
         if (i == 0) factor = std::exp2(std::round(std::log2(exact / distance)));
         EXPECT_NEAR(distance * factor, exact, 2e-3 * std::fabs(exact));
         EXPECT_GE(scorer->LowerBound(distance, codes.at(i)), exact - 0.05 * std::fabs(exact));
+        EXPECT_GE(scorer->BoundBeyond(distance, extremes), exact - 0.05 * std::fabs(exact));
       }
     }
   }
@@ -349,7 +355,12 @@ TEST(Sq8Codec, DistancesOfDamagedCodesAreNeverNaN) {
       const float distance = scorer->Distance(codes.at(0));
       EXPECT_FALSE(std::isnan(distance));
       EXPECT_FALSE(std::isnan(codec->CodeDistance(codes.at(0), codes.at(1))));
-      (void)scorer->LowerBound(distance, codes.at(0));
+      // Where a code makes no sense there is no common bound, or it is as good as the code's own.
+      const double bound = scorer->LowerBound(distance, codes.at(0));
+      const CodeExtremes extremes = ExtremesOf(*scorer, codes, {distance, scorer->Distance(codes.at(1))});
+      const double common = scorer->BoundBeyond(distance, extremes);
+      EXPECT_FALSE(std::isnan(common));
+      EXPECT_LE(common, std::isnan(bound) ? -std::numeric_limits<double>::infinity() : bound);
     }
   }
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "built_graph.hpp"
+#include "common_bounds.hpp"
 #include "hnsw/exact.hpp"
 
 namespace vecckpt {
@@ -53,6 +54,7 @@ void CheckBounds(const Codec& codec, const std::vector<float>& vectors, const st
     ASSERT_LE(bound, exact) << "metric " << static_cast<int>(codec.metric()) << ", dims " << dims
                             << ", vector " << i;
   }
+  CheckCommonBounds(codec, codes, vectors, query, *scorer, batch);
 }
 
 TEST(Codec, LowerBoundsHoldAtEveryScale) {
@@ -119,6 +121,26 @@ TEST(Codec, LowerBoundsHoldWhereScalingLosesBits) {
         if (HasFatalFailure()) return;
       }
     }
+  }
+}
+
+// But for inner product, whose bounds need the codes, the common bound is that of the nearest code.
+TEST(Codec, CommonBoundsAreTight) {
+  std::mt19937_64 random(12);
+  for (const Metric metric : kMetrics) {
+    const std::vector<float> vectors = Random(50 * 20, 1, random), query = Random(20, 1, random);
+    const std::unique_ptr<Codec> codec = CodecFor(metric, 20, vectors);
+    const CodeArray codes = EncodeAll(*codec, vectors);
+    const std::unique_ptr<QueryScorer> scorer = codec->Prepare(query.data());
+    std::vector<float> distances(50);
+    scorer->Distances(codes.at(0), 50, distances.data());
+    CodeExtremes extremes = ExtremesOf(*scorer, codes, distances);
+    for (size_t i = 0; i < 50 && metric != Metric::kInnerProduct; ++i) {
+      EXPECT_EQ(scorer->BoundBeyond(distances[i], extremes), scorer->LowerBound(distances[i], codes.at(i)));
+    }
+    distances[7] = std::numeric_limits<float>::infinity();
+    extremes = ExtremesOf(*scorer, codes, distances);
+    EXPECT_EQ(scorer->BoundBeyond(distances[0], extremes), -std::numeric_limits<double>::infinity());
   }
 }
 

@@ -381,6 +381,80 @@ TEST_F(SearchTest, NothingGivesNothing) {
   EXPECT_TRUE(Run(search.get(), log, query, 10).empty());
 }
 
+// A search in another's memory finds what a new one finds, whatever the other was and however far it came.
+TEST_P(MergedSearchTest, RestartedSearchesAreAsNew) {
+  FakeLog log(GetParam().metric, 12, GetParam().code), other(Metric::kL2, 30);
+  const auto segments = Mixture(&log);
+  other.AddRandom(600, 23);
+  const auto other_graph = other.Graph(0, 600);
+  MergedSearch reused;
+  for (uint64_t seed = 30; seed < 40; ++seed) {
+    const std::vector<float> query = RandomQuery(12, seed), other_query = RandomQuery(30, seed);
+    reused.Restart(Options(other), other_query.data());
+    ASSERT_TRUE(reused.AddSegment(other_graph).ok());
+    reused.Start();
+    Run(&reused, other, other_query, seed % 3 * 40);
+    reused.Clear();
+
+    auto fresh = Begin(log, Options(log), query, segments, kMixtureTail);
+    reused.Restart(Options(log), query.data());
+    for (const auto& segment : segments) ASSERT_TRUE(reused.AddSegment(segment).ok());
+    for (size_t position = kMixtureTail; position < log.size(); ++position) {
+      reused.AddExact(FakeLog::OrdinalAt(position), FakeLog::SequenceAt(position),
+                      Distance(log, position, query));
+    }
+    reused.Start();
+    const std::vector<Row> expected = Run(fresh.get(), log, query, 150);
+    const std::vector<Row> rows = Run(&reused, log, query, 150);
+    ASSERT_EQ(rows.size(), expected.size());
+    for (size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i].position, expected[i].position);
+    EXPECT_EQ(reused.counters().distances, fresh->counters().distances);
+    EXPECT_EQ(reused.counters().reranked, fresh->counters().reranked);
+    EXPECT_EQ(reused.memory_bytes(), fresh->memory_bytes());
+  }
+}
+
+TEST_F(SearchTest, ClearedSearchesLetGoOfSegments) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(300, 24);
+  std::shared_ptr<const Segment> graph = log.Graph(0, 300);
+  const std::vector<float> query = RandomQuery(12, 25);
+  auto search = Begin(log, Options(log), query, {graph}, 300);
+  EXPECT_EQ(Run(search.get(), log, query, 20).size(), 20u);
+  EXPECT_GT(graph.use_count(), 1);
+  search->Clear();
+  EXPECT_EQ(graph.use_count(), 1);
+}
+
+// Codes of very different errors in one segment: a code may be near and its vector far, and the other way
+// round.
+TEST_F(SearchTest, RowsComeInOrderWhereErrorsDiffer) {
+  for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+    FakeLog log(metric, 16, CodeKind::kSq8);
+    std::mt19937_64 random(26);
+    std::normal_distribution<float> value;
+    for (int i = 0; i < 1500; ++i) {
+      std::vector<float> vector(16);
+      for (float& v : vector) v = value(random);
+      vector[0] = i % 2 == 0 ? 0.0f : 300.0f;
+      log.Add(vector);
+    }
+    for (const auto& segment : {log.Seal(0, 1500), log.Graph(0, 1500)}) {
+      SearchOptions options = Options(log);
+      options.ef_search = 1500;
+      for (uint64_t seed = 0; seed < 5; ++seed) {
+        std::vector<float> query = RandomQuery(16, 200 + seed);
+        query[0] = 300;
+        const std::vector<double> truth = BruteForce(log, query);
+        auto search = Begin(log, options, query, {segment}, 1500);
+        const std::vector<Row> rows = Run(search.get(), log, query, 1500);
+        ASSERT_EQ(rows.size(), truth.size());
+        for (size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i].distance, truth[i]) << i;
+      }
+    }
+  }
+}
+
 TEST_F(SearchTest, RefusesAnotherGeometry) {
   FakeLog log(Metric::kL2, 12);
   log.AddRandom(50, 19);
