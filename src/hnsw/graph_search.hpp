@@ -1,12 +1,12 @@
 // A resumable search of one graph: the stream of design.md section 6.
 //
-// The stream keeps every node it has seen. Advance(width) expands the nearest unexpanded node until that
-// node is farther than the width-th nearest seen one (the stream is *closed at width*) or none is left.
-// It starts level 0 from two nodes, the one where the descent through the upper levels lands and the entry
+// The stream keeps every node it has seen (seen_nodes.hpp). Advance(width) expands the nearest unexpanded node
+// until that node is farther than the width-th nearest seen one (the stream is *closed at width*) or none is
+// left. It starts level 0 from two nodes, the one where the descent through the upper levels lands and the entry
 // point: from there level-0 links reach every node but the orphans (graph_builder.hpp).
-// Nodes without entries are expanded like others, but do not count towards a width. They are given out with
-// the others, because whoever looks at a node next sees whether it has any. Property, tested: resuming from a
-// smaller width to `width` visits exactly the nodes that a fresh search with ef = width visits.
+// Nodes without entries, or known to be dead, are expanded like others, but do not count towards a width. They
+// are given out with the others, because whoever looks at a node next sees what it has. Property, tested:
+// resuming from a smaller width to `width` visits exactly the nodes that a fresh search with ef = width visits.
 //
 // Thread safety: one thread at a time; the graph and the scorer may be shared.
 
@@ -19,13 +19,9 @@
 #include "base/status.hpp"
 #include "hnsw/codec.hpp"
 #include "hnsw/graph_view.hpp"
+#include "hnsw/seen_nodes.hpp"
 
 namespace vecckpt {
-
-struct SeenNode {
-  uint32_t node;
-  float distance;  // of QueryScorer::Distance
-};
 
 class GraphStream {
  public:
@@ -42,9 +38,18 @@ class GraphStream {
   void Restart(const GraphView& graph, Bytes codes, size_t stride, const QueryScorer& scorer);
 
   // Advances until closed at `width`, or until `max_seen` nodes have been seen in all (the last list followed
-  // may bring up to 2m more); appends what was newly seen to `seen`. kCorruption if a link or offset is out
-  // of range. A width smaller than before does nothing.
-  Status Advance(size_t width, size_t max_seen, std::vector<SeenNode>* seen);
+  // may bring up to 2m more). kCorruption if a link or offset is out of range. A width smaller than before
+  // does nothing. What was newly seen and is nearer than nodes that TakeNext gave goes to `nearer`.
+  Status Advance(size_t width, size_t max_seen, std::vector<SeenNode>* nearer);
+
+  // Appends the nearest `count` nodes that were neither given out by it nor went to `nearer`, in order.
+  void TakeNext(size_t count, std::vector<SeenNode>* out);
+  // Whether there are any, and a distance that none of them is nearer than.
+  bool has_more() const;
+  float distance_of_more() const;  // REQUIRES: has_more()
+
+  // Whether a node counts towards a width. REQUIRES: it was given out.
+  bool Counts(uint32_t node) const;
 
   // Of all codes scored so far.
   const CodeExtremes& extremes() const;

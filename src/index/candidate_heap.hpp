@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "hnsw/lazy_heap.hpp"
+#include "hnsw/types.hpp"
 
 namespace vecckpt {
 
@@ -29,8 +30,9 @@ struct ResolvedRow {
   double distance;
   uint64_t ordinal;
   uint64_t sequence;
+  uint64_t locator;  // the caller's
   uint32_t source;
-  bool first;  // of its node's entries
+  uint32_t node;  // whose first entry it is; kNoNode for its other entries and for the tail
 };
 
 // True if `a` comes after `b`; NaN after everything.

@@ -143,7 +143,7 @@ Status MergedSearch::State::CloseStreams() {
 
 // A node's entry cannot become a row: its node does not count towards the width of its stream.
 void MergedSearch::State::CountOut(const ResolvedRow& row) {
-  if (row.source != kTail && row.first) source(row.source).CountUseless();
+  if (row.source != kTail && row.node != kNoNode) source(row.source).CountUseless(row.node);
 }
 
 // Asks for the next ordinal of the candidate on top. False if that candidate had none left.
@@ -160,7 +160,8 @@ Result<bool> MergedSearch::State::BeginRerank(Step* step) {
   const ExtentRecord* record = segment.ExtentOf(ordinal);
   if (record == nullptr) return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " has no extent");
 
-  current = {0, ordinal, record->sequence, candidate.source, candidate.next == 0};
+  const bool first = candidate.next == 0;
+  current = {0, ordinal, record->sequence, 0, candidate.source, first ? candidate.node : kNoNode};
   expects = Waiting::kResolution;
   step->action = Action::kRerank;
   step->ordinal = ordinal;
@@ -189,12 +190,13 @@ bool MergedSearch::State::EmitNearest(Step* step) {
   }
   distance_before = std::exchange(last_distance, current.distance);
   ++counters.emitted;
-  if (current.source != kTail && current.first) source(current.source).CountReturned();
+  if (current.source != kTail && current.node != kNoNode) source(current.source).CountReturned();
   expects = Waiting::kOutcome;
   step->action = Action::kEmit;
   step->ordinal = current.ordinal;
   step->sequence = current.sequence;
   step->distance = current.distance;
+  step->locator = current.locator;
   step->segment_id = current.source == kTail ? 0 : source(current.source).segment().id();
   return true;
 }
@@ -233,8 +235,8 @@ Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
   return status;
 }
 
-void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance) {
-  state_->resolved.Append({distance, ordinal, sequence, kTail, true});
+void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance, uint64_t locator) {
+  state_->resolved.Append({distance, ordinal, sequence, locator, kTail, kNoNode});
   ++state_->tail_entries;
 }
 
@@ -278,11 +280,12 @@ Result<MergedSearch::Step> MergedSearch::Next() {
   }
 }
 
-void MergedSearch::Resolve(double exact_distance) {
+void MergedSearch::Resolve(double exact_distance, uint64_t locator) {
   State& state = *state_;
   if (state.expects != State::Waiting::kResolution) return;
   ResolvedRow row = state.current;
   row.distance = exact_distance;
+  row.locator = locator;
   state.SkipOrdinal();
   state.resolved.Push(row);
 }
@@ -300,9 +303,9 @@ void MergedSearch::EmitFailed() {
   state.expects = State::Waiting::kNothing;
   --state.counters.emitted;
   state.last_distance = state.distance_before;
-  if (state.current.source == kTail || !state.current.first) return;
+  if (state.current.source == kTail || state.current.node == kNoNode) return;
   state.source(state.current.source).TakeBackReturned();
-  state.source(state.current.source).CountUseless();
+  state.source(state.current.source).CountUseless(state.current.node);
 }
 
 uint64_t MergedSearch::corrupt_segment() const {

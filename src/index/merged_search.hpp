@@ -57,6 +57,7 @@ class MergedSearch {
     uint64_t sequence = 0;
     double distance = 0;      // kEmit: exact search distance
     uint64_t segment_id = 0;  // 0: the tail
+    uint64_t locator = 0;     // kEmit: what came with its distance
   };
 
   MergedSearch();
@@ -73,12 +74,13 @@ class MergedSearch {
   // REQUIRES: before Start. `segment` is kept alive by the search.
   Status AddSegment(std::shared_ptr<const Segment> segment);
   // An entry of the tail with its exact search distance. REQUIRES: before Start.
-  void AddExact(uint64_t ordinal, uint64_t sequence, double distance);
+  // `locator` is the caller's word for where the row is, given back with it.
+  void AddExact(uint64_t ordinal, uint64_t sequence, double distance, uint64_t locator = 0);
   void Start();
 
   // kCorruption when a segment's contents cannot be right; corrupt_segment() then names it.
   Result<Step> Next();
-  void Resolve(double exact_distance);
+  void Resolve(double exact_distance, uint64_t locator = 0);
   void ResolveGone();
   void EmitFailed();
 

@@ -156,6 +156,12 @@ uint64_t NodeTable::AnyOrdinal(uint32_t node) const {
   return found;
 }
 
+uint32_t NodeTable::CountEmpty() const {
+  uint32_t empty = 0;
+  for (uint32_t node = 0; node < node_count(); ++node) empty += AnyOrdinal(node) == kNoOrdinal;
+  return empty;
+}
+
 Status NodeTable::FinishCodes() {
   slots_ = {};
   VECCKPT_RETURN_IF_ERROR(Remap());

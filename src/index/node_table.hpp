@@ -47,6 +47,8 @@ class NodeTable {
 
   // Writes the entries section. kCancelled when `cancel` (may be null) is seen.
   Status WriteEntries(const std::atomic<bool>* cancel);
+  // How many nodes have no ordinal.
+  uint32_t CountEmpty() const;
 
   uint32_t node_count() const { return static_cast<uint32_t>(first_ordinals_.size()); }
   uint64_t entry_count() const { return entry_count_; }

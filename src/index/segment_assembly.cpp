@@ -67,6 +67,7 @@ Result<SegmentHeader> SegmentAssembly::Finish(SegmentKind kind, const JobOutput&
   header.ef_construction = geometry.ef_construction;
   header.slots_per_extent = geometry.slots_per_extent;
   header.node_count = nodes_.node_count();
+  header.empty_nodes = nodes_.CountEmpty();
   header.stride = static_cast<uint32_t>(codec_->stride());
   header.metric = static_cast<uint8_t>(geometry.metric);
   header.element_type = static_cast<uint8_t>(geometry.element_type);

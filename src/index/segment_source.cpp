@@ -15,7 +15,6 @@ namespace {
 constexpr uint32_t kFlatChunk = 256;
 constexpr double kMinWidth = 10;
 constexpr size_t kFirstCount = 64;
-constexpr float kNearest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
@@ -29,12 +28,13 @@ void SegmentSource::Restart(std::shared_ptr<const Segment> segment, uint32_t ind
 }
 
 void SegmentSource::Clear() {
-  waiting_.clear();
-  reached_ = kNearest;
+  taken_ = handed_over_ = false;
   next_count_ = kFirstCount;
-  floor_ = kInfinity;
+  waiting_.clear();
+  stream_floor_ = whole_floor_ = kInfinity;
   extremes_ = {};
   scored_ = first_width_ = width_ = returned_ = useless_ = 0;
+  is_graph_ = false;
   scorer_.reset();
   segment_.reset();
 }
@@ -68,7 +68,8 @@ Status SegmentSource::ScoreWhole() {
       Score(begin, nodes);
     }
   }
-  FindFloor();
+  // Where nothing has been handed over yet, nothing is known of what waits.
+  if (!waiting_.empty()) whole_floor_ = -kInfinity;
   return Status::Ok();
 }
 
@@ -90,34 +91,16 @@ bool SegmentSource::Closed() const {
 Status SegmentSource::Advance(uint64_t max_seen, WaitingCandidates* candidates) {
   if (!is_graph_) return Status::Ok();
   const uint64_t width = NeededWidth();
-  const size_t begin = waiting_.size();
-  Status status = stream_.Advance(width, max_seen, &waiting_);
+  taken_nodes_.clear();
+  Status status = stream_.Advance(width, max_seen, &taken_nodes_);
   if (status.code() == StatusCode::kCorruption) {
     return Status::Corruption("segment \"" + segment_->path() + "\" is corrupt: " + status.message());
   }
   VECCKPT_RETURN_IF_ERROR(status);
   if (stream_.seen_count() < max_seen) width_ = width;
-  SortIn(begin, candidates);
-  FindFloor();
+  for (const SeenNode& node : taken_nodes_) PushCandidate(node, candidates);
+  FindStreamFloor();
   return Status::Ok();
-}
-
-// What came to waiting_ at `begin` and behind finds its place.
-void SegmentSource::SortIn(size_t begin, WaitingCandidates* candidates) {
-  const std::span<const uint32_t> orphans = segment_->orphans();
-  if (orphans.empty() && reached_ == kNearest) return;
-  size_t kept = begin;
-  for (size_t i = begin; i < waiting_.size(); ++i) {
-    const SeenNode node = waiting_[i];
-    if (std::binary_search(orphans.begin(), orphans.end(), node.node)) {
-      CountUseless();  // it has been scored already, should it be reached after all
-    } else if (node.distance < reached_) {
-      PushCandidate(node, candidates);
-    } else {
-      waiting_[kept++] = node;
-    }
-  }
-  waiting_.resize(kept);
 }
 
 void SegmentSource::PushCandidate(const SeenNode& node, WaitingCandidates* candidates) const {
@@ -128,31 +111,43 @@ void SegmentSource::PushCandidate(const SeenNode& node, WaitingCandidates* candi
   candidates->Push({std::isnan(bound) ? -kInfinity : bound, index_, node.node, 0});
 }
 
-void SegmentSource::FindFloor() {
-  floor_ = kInfinity;
-  if (waiting_.empty()) return;
-  if (reached_ == kNearest) {
-    floor_ = -kInfinity;
-    return;
-  }
-  if (scored_ > 0) floor_ = scorer_->BoundBeyond(reached_, extremes_);
-  if (is_graph_) floor_ = std::min(floor_, scorer_->BoundBeyond(reached_, stream_.extremes()));
-  if (std::isnan(floor_)) floor_ = -kInfinity;
+void SegmentSource::FindStreamFloor() {
+  stream_floor_ = kInfinity;
+  if (!stream_.has_more()) return;
+  // What has never been looked at comes first, whatever its bound.
+  stream_floor_ = taken_ ? scorer_->BoundBeyond(stream_.distance_of_more(), stream_.extremes()) : -kInfinity;
+  if (std::isnan(stream_floor_)) stream_floor_ = -kInfinity;
 }
 
+// Where no bound is known of those that wait, all have to get their own.
 void SegmentSource::HandOver(WaitingCandidates* candidates) {
-  // Where no bound is known of those that wait, all have to get their own.
-  const bool has_floor = reached_ == kNearest || floor_ > -kInfinity;
-  const size_t count = has_floor ? std::min(next_count_, waiting_.size()) : waiting_.size();
+  const bool from_stream = waiting_.empty() || (stream_.has_more() && stream_floor_ < whole_floor_);
+  from_stream ? HandOverSeen(candidates) : HandOverScored(candidates);
   next_count_ *= 2;
+}
+
+void SegmentSource::HandOverSeen(WaitingCandidates* candidates) {
+  const bool has_floor = !taken_ || stream_floor_ > -kInfinity;
+  taken_nodes_.clear();
+  stream_.TakeNext(has_floor ? next_count_ : stream_.seen_count(), &taken_nodes_);
+  for (const SeenNode& node : taken_nodes_) PushCandidate(node, candidates);
+  taken_ = true;
+  FindStreamFloor();
+}
+
+void SegmentSource::HandOverScored(WaitingCandidates* candidates) {
+  const bool has_floor = whole_floor_ > -kInfinity || !handed_over_;
+  const size_t count = has_floor ? std::min(next_count_, waiting_.size()) : waiting_.size();
+  handed_over_ = true;
   // The nearest come to the end, the farthest of them first.
   const auto begin = waiting_.end() - static_cast<std::ptrdiff_t>(count);
   std::nth_element(waiting_.begin(), begin, waiting_.end(),
                    [](const SeenNode& a, const SeenNode& b) { return a.distance > b.distance; });
-  reached_ = begin->distance;
+  const float reached = begin->distance;
   for (auto node = begin; node != waiting_.end(); ++node) PushCandidate(*node, candidates);
   waiting_.erase(begin, waiting_.end());
-  FindFloor();
+  whole_floor_ = waiting_.empty() ? kInfinity : scorer_->BoundBeyond(reached, extremes_);
+  if (std::isnan(whole_floor_)) whole_floor_ = -kInfinity;
 }
 
 size_t SegmentSource::memory_bytes() const {

@@ -3,14 +3,15 @@
 // A graph stream has to be closed at the width that the rows already returned from it ask for. Nodes that
 // cannot become rows (entries found gone or dropped) widen it by one each, so that they do not count.
 //
-// Most nodes that are seen are never looked at again. So they wait here by their distance, without a lower
-// bound of their own, until HandOver gives the nearest of them to the search. `floor` is a bound of all that
-// still wait.
+// Most nodes that are seen are never looked at again. So they wait by their distance, without a lower bound of
+// their own, until HandOver gives the nearest of them to the search. `floor` is a bound of all that still wait.
+// Nodes of a stream wait in the stream, those that were scored whole wait here.
 //
 // Thread safety: one thread at a time.
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -44,16 +45,16 @@ class SegmentSource {
   // goes to `candidates` at once. kCorruption.
   Status Advance(uint64_t max_seen, WaitingCandidates* candidates);
 
-  // No exact distance of a node that waits here is below; infinite if none waits.
-  double floor() const { return floor_; }
-  bool waits() const { return !waiting_.empty(); }
-  // Gives the nearest of the nodes that wait here to `candidates`, each with its own bound. Nodes without
-  // entries are left out. REQUIRES: some wait.
+  // No exact distance of a node that waits is below; infinite if none waits.
+  double floor() const { return std::min(whole_floor_, stream_floor_); }
+  bool waits() const { return !waiting_.empty() || (is_graph_ && stream_.has_more()); }
+  // Gives the nearest of the nodes that wait to `candidates`, each with its own bound. Nodes without entries are
+  // left out. REQUIRES: some wait.
   void HandOver(WaitingCandidates* candidates);
 
   void CountReturned() { ++returned_; }
   void TakeBackReturned() { --returned_; }
-  void CountUseless() { ++useless_; }
+  void CountUseless(uint32_t node) { useless_ += !is_graph_ || stream_.Counts(node); }
 
   uint64_t seen_count() const { return is_graph_ ? stream_.seen_count() : 0; }
   uint64_t distance_count() const { return scored_ + (is_graph_ ? stream_.distance_count() : 0); }
@@ -66,26 +67,33 @@ class SegmentSource {
   uint64_t NeededWidth() const;
   void Score(uint32_t begin, const std::vector<uint32_t>& nodes);
   void PushCandidate(const SeenNode& node, WaitingCandidates* candidates) const;
-  void SortIn(size_t begin, WaitingCandidates* candidates);
-  void FindFloor();
+  void HandOverScored(WaitingCandidates* candidates);
+  void HandOverSeen(WaitingCandidates* candidates);
+  void FindStreamFloor();
 
   std::shared_ptr<const Segment> segment_;
   std::unique_ptr<QueryScorer> scorer_;
   uint32_t index_ = 0;
   bool is_graph_ = false;
-  GraphStream stream_;
-  std::vector<SeenNode> waiting_;
-  float reached_ = 0;      // no node of waiting_ is nearer, none that was handed over is farther
   size_t next_count_ = 0;  // how many HandOver gives
-  double floor_ = kInfinity;
-  CodeExtremes extremes_;  // of what was scored here
+
+  GraphStream stream_;
+  bool taken_ = false;  // from the stream, at least once
+  double stream_floor_ = kInfinity;
+
+  std::vector<SeenNode> waiting_;  // of what was scored whole
+  bool handed_over_ = false;       // from it, at least once
+  double whole_floor_ = kInfinity;
+  CodeExtremes extremes_;  // of that
   uint64_t scored_ = 0;
-  std::vector<float> distances_;  // scratch
+
+  std::vector<SeenNode> taken_nodes_;  // scratch
+  std::vector<float> distances_;       // scratch
 
   uint64_t first_width_ = 0;  // ef_s
   uint64_t width_ = 0;        // closed at this one
   uint64_t returned_ = 0;     // nodes that have given a row
-  uint64_t useless_ = 0;      // nodes that cannot
+  uint64_t useless_ = 0;      // nodes that count and cannot
 };
 
 }  // namespace vecckpt

@@ -242,7 +242,10 @@ Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path) {
 
   const Bytes entries = segment->section(SectionKind::kEntries);
   segment->entry_offsets_ = ViewAs<uint32_t>(entries).first(size_t{header->node_count} + 1);
-  if (segment->kind() == SegmentKind::kGraph) segment->graph_.entry_offsets = segment->entry_offsets_;
+  if (segment->kind() == SegmentKind::kGraph) {
+    if (header->empty_nodes > 0) segment->graph_.entry_offsets = segment->entry_offsets_;
+    segment->graph_.orphans = segment->orphans();
+  }
   segment->ordinals_ = ViewAs<uint64_t>(entries.subspan(EntryOffsetsSize(header->node_count)));
   return std::shared_ptr<const Segment>(std::move(segment));
 }

@@ -148,7 +148,6 @@ Result<SegmentHeader> SegmentWriter::WriteHeader(SegmentHeader header) {
   header.checksum = 0;
   header.file_size = offset_;
   std::fill(std::begin(header.reserved), std::end(header.reserved), uint8_t{0});
-  header.reserved2 = 0;
   std::copy(std::begin(sections_), std::end(sections_), header.sections);
 
   std::array<std::byte, kSegmentHeaderSize> page{};

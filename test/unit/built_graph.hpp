@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <random>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "hnsw/codec.hpp"
 #include "hnsw/graph_builder.hpp"
+#include "hnsw/graph_search.hpp"
 #include "hnsw/graph_view.hpp"
 
 namespace vecckpt {
@@ -29,6 +31,13 @@ class CodeArray {
   size_t stride_;
   std::vector<Block> blocks_;
 };
+
+// Advances a stream and takes whatever it has seen and not given out.
+inline Status AdvanceAndTake(GraphStream& stream, size_t width, size_t max_seen, std::vector<SeenNode>* seen) {
+  Status status = stream.Advance(width, max_seen, seen);
+  stream.TakeNext(std::numeric_limits<size_t>::max(), seen);
+  return status;
+}
 
 struct BuiltGraph {
   uint32_t node_count = 0;

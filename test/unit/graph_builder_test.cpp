@@ -71,7 +71,7 @@ double Recall(const Data& data, const BuiltGraph& graph, size_t width, const std
     for (uint32_t node = 0; node < graph.node_count; ++node) all.push_back(score(node));
     std::partial_sort(all.begin(), all.begin() + 10, all.end(), Nearer);
     GraphStream stream(graph.View(), data.codes.bytes(), data.codec->stride(), *scorer);
-    EXPECT_TRUE(stream.Advance(width, kNoLimit, &seen).ok());
+    EXPECT_TRUE(AdvanceAndTake(stream, width, kNoLimit, &seen).ok());
     for (const uint32_t orphan : graph.orphans) seen.push_back(score(orphan));
     std::partial_sort(seen.begin(), seen.begin() + 10, seen.end(), Nearer);
     std::set<uint32_t> nearest;
@@ -107,7 +107,7 @@ void CheckSound(const Data& data, const BuiltGraph& graph) {
   const std::unique_ptr<QueryScorer> scorer = data.codec->Prepare(data.vectors.data());
   GraphStream stream(graph.View(), data.codes.bytes(), data.codec->stride(), *scorer);
   std::vector<SeenNode> seen;
-  ASSERT_TRUE(stream.Advance(graph.node_count, kNoLimit, &seen).ok());
+  ASSERT_TRUE(AdvanceAndTake(stream, graph.node_count, kNoLimit, &seen).ok());
   std::vector<uint32_t> nodes(graph.orphans);
   for (const SeenNode& one : seen) nodes.push_back(one.node);
   std::sort(nodes.begin(), nodes.end());
@@ -146,7 +146,7 @@ size_t LostNodes(const Data& data, const BuiltGraph& graph, size_t width) {
     const std::unique_ptr<QueryScorer> scorer = data.codec->Prepare(&data.vectors[size_t{node} * dims]);
     GraphStream stream(graph.View(), data.codes.bytes(), data.codec->stride(), *scorer);
     std::vector<SeenNode> seen;
-    EXPECT_TRUE(stream.Advance(width, kNoLimit, &seen).ok());
+    EXPECT_TRUE(AdvanceAndTake(stream, width, kNoLimit, &seen).ok());
     lost += std::none_of(seen.begin(), seen.end(), [&](const SeenNode& one) { return one.node == node; });
   }
   return lost;
