@@ -24,6 +24,7 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
+#include "hnsw/gather.hpp"
 #include "hnsw/types.hpp"
 
 namespace vecckpt {
@@ -60,7 +61,8 @@ class QueryScorer {
   virtual void Distances(const std::byte* codes, size_t count, float* out) const = 0;
   // The codes number nodes[0], nodes[1], ... of those that begin at `codes`, fetched ahead of their turn.
   // REQUIRES: `out` has room for all.
-  virtual void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const = 0;
+  virtual void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out,
+                           const FetchBelow& below) const = 0;
   // A number that the exact search distance of the code's vector, on its own scale, is never below; under sq4
   // nearly never. `distance` is what Distance gave for the code. Never NaN.
   virtual double LowerBound(float distance, const std::byte* code) const = 0;

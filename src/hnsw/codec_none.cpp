@@ -107,9 +107,11 @@ class FloatScorer final : public QueryScorer {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * query_.size() * sizeof(float));
   }
 
-  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
-    Gather(codes, query_.size() * sizeof(float), nodes, out,
-           [this](const std::byte* code) { return FloatScorer::Distance(code); });
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out,
+                   const FetchBelow& below) const override {
+    Gather(
+        codes, query_.size() * sizeof(float), nodes, out,
+        [this](const std::byte* code) { return FloatScorer::Distance(code); }, below);
   }
 
   double LowerBound(float distance, const std::byte* code) const override {
@@ -212,8 +214,11 @@ class WideScorer final : public QueryScorer {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * stride_);
   }
 
-  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
-    Gather(codes, stride_, nodes, out, [this](const std::byte* code) { return WideScorer::Distance(code); });
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out,
+                   const FetchBelow& below) const override {
+    Gather(
+        codes, stride_, nodes, out, [this](const std::byte* code) { return WideScorer::Distance(code); },
+        below);
   }
 
   double LowerBound(float distance, const std::byte*) const override {

@@ -15,7 +15,6 @@ namespace {
 
 constexpr size_t kFirstSeen = 256;
 constexpr size_t kMostExpected = size_t{1} << 16;
-constexpr uint32_t kLinksPerLine = 64 / sizeof(uint32_t);
 
 // As GraphWalk's, which has to land where a stream does.
 bool Nearer(const SeenNode& a, const SeenNode& b) {
@@ -42,7 +41,6 @@ struct GraphStream::State {
   void Clear();
   void ScoreList();
   bool Counts(uint32_t node) const;
-  void FetchLinks(uint32_t node) const;
   void AddList(std::vector<SeenNode>* nearer);
   Status CheckSizes() const;
   Status Start(std::vector<SeenNode>* nearer);
@@ -60,30 +58,25 @@ void GraphStream::State::Clear() {
   seen.Clear();
 }
 
-// Distances of `list`, to `scores`.
+// Distances of `list`, to `scores`. Nodes that may be expanded soon have their links fetched.
 void GraphStream::State::ScoreList() {
   distances += list.size();
   scores.resize(list.size());
-  scorer->DistancesOf(codes.data(), list, scores.data());
+  const size_t row_bytes = 2 * size_t{graph.m} * sizeof(uint32_t);
+  scorer->DistancesOf(codes.data(), list, scores.data(),
+                      {reinterpret_cast<const std::byte*>(graph.links0.data()), row_bytes, seen.limit()});
   scorer->AddExtremes(codes.data(), list, scores.data(), &extremes);
 }
 
 bool GraphStream::State::Counts(uint32_t node) const {
-  if (!graph.entry_offsets.empty() && graph.entry_offsets[node] == graph.entry_offsets[node + 1]) return false;
+  if (!graph.entry_offsets.empty() && graph.entry_offsets[node] == graph.entry_offsets[node + 1])
+    return false;
   return graph.dead.empty() || (graph.dead[node / 64] >> (node % 64) & 1) == 0;
-}
-
-// A node that may be expanded soon is asked at once whether it has entries, and for its links then.
-void GraphStream::State::FetchLinks(uint32_t node) const {
-  if (!graph.entry_offsets.empty()) __builtin_prefetch(&graph.entry_offsets[node]);
-  const uint32_t* links = graph.links0.data() + size_t{node} * 2 * graph.m;
-  for (uint32_t i = 0; i < 2 * graph.m; i += kLinksPerLine) __builtin_prefetch(links + i);
 }
 
 void GraphStream::State::AddList(std::vector<SeenNode>* nearer) {
   seen.Add(
-      list.data(), scores.data(), list.size(), [this](uint32_t node) { return Counts(node); },
-      [this](uint32_t node) { FetchLinks(node); }, nearer);
+      list.data(), scores.data(), list.size(), [this](uint32_t node) { return Counts(node); }, nearer);
 }
 
 Status GraphStream::State::CheckSizes() const {

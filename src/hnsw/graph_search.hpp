@@ -1,12 +1,13 @@
 // A resumable search of one graph: the stream of design.md section 6.
 //
-// The stream keeps every node it has seen (seen_nodes.hpp). Advance(width) expands the nearest unexpanded node
-// until that node is farther than the width-th nearest seen one (the stream is *closed at width*) or none is
-// left. It starts level 0 from two nodes, the one where the descent through the upper levels lands and the entry
-// point: from there level-0 links reach every node but the orphans (graph_builder.hpp).
-// Nodes without entries, or known to be dead, are expanded like others, but do not count towards a width. They
-// are given out with the others, because whoever looks at a node next sees what it has. Property, tested:
-// resuming from a smaller width to `width` visits exactly the nodes that a fresh search with ef = width visits.
+// The stream keeps every node it has seen (seen_nodes.hpp). Advance(width) expands the nearest unexpanded
+// node until that node is farther than the width-th nearest seen one (the stream is *closed at width*) or
+// none is left. It starts level 0 from two nodes, the one where the descent through the upper levels lands
+// and the entry point: from there level-0 links reach every node but the orphans (graph_builder.hpp). Nodes
+// without entries, or known to be dead, are expanded like others, but do not count towards a width. They are
+// given out with the others, because whoever looks at a node next sees what it has. Property, tested:
+// resuming from a smaller width to `width` visits exactly the nodes that a fresh search with ef = width
+// visits.
 //
 // Thread safety: one thread at a time; the graph and the scorer may be shared.
 

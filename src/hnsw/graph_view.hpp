@@ -30,8 +30,8 @@ struct GraphView {
   // Node n has entries unless entry_offsets[n] == entry_offsets[n + 1]; empty: every node has. Nodes without
   // are traversed only.
   std::span<const uint32_t> entry_offsets;
-  // Bit n % 64 of word n / 64 is set: all entries of node n are known to be dead, and it is traversed only too.
-  // Advice, which may be behind the log. Empty: none is known to be.
+  // Bit n % 64 of word n / 64 is set: all entries of node n are known to be dead, and it is traversed only
+  // too. Advice, which may be behind the log. Empty: none is known to be.
   std::span<const uint64_t> dead;
   // Nodes that are scored apart from the graph: a search passes them by. Ascending.
   std::span<const uint32_t> orphans;

@@ -36,6 +36,9 @@ class LazyHeap {
     if (near_.empty()) RaiseLimit();
     return near_.front();
   }
+  // The items that may follow the top one, if `i` is 1 or 2; null where there is none. REQUIRES: top() was
+  // called.
+  const Item* Follower(size_t i) const { return i < near_.size() ? &near_[i] : nullptr; }
   Item Pop() {
     if (near_.empty()) RaiseLimit();
     std::pop_heap(near_.begin(), near_.end(), After());

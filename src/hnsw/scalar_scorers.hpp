@@ -40,7 +40,8 @@ inline float WithoutNaN(double distance) {
   return std::isnan(distance) ? std::numeric_limits<float>::infinity() : static_cast<float>(distance);
 }
 
-// A query as signed bytes, each standing for `step` times itself.
+// A query as signed bytes, each standing for `step` times itself. What they miss can be made bytes again,
+// which is done for the lower bounds of single codes: then the query's own error is as good as none.
 struct QueryBytes {
   std::vector<int8_t> bytes;
   double step = 0;
@@ -73,6 +74,12 @@ struct QueryBytes {
     norm = std::sqrt(square) * (1 + kExactError) + doubt;
     error = std::sqrt(squared_error) * (1 + kExactError) + doubt + kExactError * std::sqrt(square);
   }
+
+  // What the bytes miss of the values they were made from.
+  std::vector<double> Missed(std::vector<double> values) const {
+    for (size_t i = 0; i < values.size(); ++i) values[i] -= step * bytes[i];
+    return values;
+  }
 };
 
 template <typename Levels>
@@ -83,11 +90,8 @@ class ScalarScorer : public QueryScorer {
       : dot_(kernels.dot_with_signed),
         stride_(stride),
         query_(query, doubt, Levels::kFitted),
+        missed_(query_.Missed(query), doubt, Levels::kFitted),
         error_share_(Levels::ErrorShare(query.size())) {}
-
-  double LowerBound(float distance, const std::byte* code) const override {
-    return Bound(distance, TrailerOf(code));
-  }
 
   void AddExtremes(const std::byte* codes, std::span<const uint32_t> nodes, const float* distances,
                    CodeExtremes* extremes) const override {
@@ -117,7 +121,7 @@ class ScalarScorer : public QueryScorer {
   }
 
  protected:
-  // LowerBound of a code that ends with this trailer.
+  // LowerBound of any code that ends with this trailer.
   virtual double Bound(float distance, const ScalarTrailer& trailer) const = 0;
 
   const ScalarTrailer& TrailerOf(const std::byte* code) const {
@@ -125,14 +129,21 @@ class ScalarScorer : public QueryScorer {
   }
   // The inner product of what the bytes of the query and the levels of the code say.
   double Product(const std::byte* code, const ScalarTrailer& trailer) const {
-    const int32_t dot =
-        dot_(reinterpret_cast<const uint8_t*>(code), query_.bytes.data(), query_.bytes.size());
-    return trailer.step * query_.step * dot + trailer.offset * query_.sum;
+    return ProductWith(query_, code, trailer);
+  }
+  // The same, both parts of the query taken together.
+  double RefinedProduct(const std::byte* code, const ScalarTrailer& trailer) const {
+    return ProductWith(query_, code, trailer) + ProductWith(missed_, code, trailer);
+  }
+  double ProductWith(const QueryBytes& query, const std::byte* code, const ScalarTrailer& trailer) const {
+    const int32_t dot = dot_(reinterpret_cast<const uint8_t*>(code), query.bytes.data(), query.bytes.size());
+    return trailer.step * query.step * dot + trailer.offset * query.sum;
   }
 
   int32_t (*dot_)(const uint8_t*, const int8_t*, size_t);
   size_t stride_;
   QueryBytes query_;
+  QueryBytes missed_;
   double error_share_;
 };
 
@@ -152,6 +163,9 @@ class EuclideanScorer final : public ScalarScorer<Levels> {
       factor_ = std::ldexp(1.0, std::min(0, 120 - std::ilogb(query_.norm * kLongest)));
     }
     added_ = query_.square - left_out_;
+    for (size_t i = 0; i < query.size(); ++i) {
+      refined_square_ += Square(query_.step * query_.bytes[i] + missed_.step * missed_.bytes[i]);
+    }
     back_ = 1 / factor_;
     exact_scale_ = std::ldexp(cosine_ ? 0.5 : 1.0, 2 * exponent) * (1 - kExactError);
   }
@@ -165,9 +179,11 @@ class EuclideanScorer final : public ScalarScorer<Levels> {
     for (size_t i = 0; i < count; ++i) out[i] = EuclideanScorer::Distance(codes + i * stride_);
   }
 
-  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
-    Gather(codes, stride_, nodes, out,
-           [this](const std::byte* code) { return EuclideanScorer::Distance(code); });
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out,
+                   const FetchBelow& below) const override {
+    Gather(
+        codes, stride_, nodes, out, [this](const std::byte* code) { return EuclideanScorer::Distance(code); },
+        below);
   }
 
   double Bound(float distance, const ScalarTrailer& trailer) const override {
@@ -176,21 +192,39 @@ class EuclideanScorer final : public ScalarScorer<Levels> {
     const double doubt = kFloatError * (std::fabs(estimate) + std::fabs(residue)) + kFloatUnderflow * back_ +
                          kSumError * (query_.square + trailer.norm);
     const double levels_apart = estimate + left_out_ - (query_.square - query_.byte_square) - residue - doubt;
-    const double apart = AtLeastZero(
-        Levels::LeastDistance(AtLeastZero(levels_apart), trailer.error, query_.error, error_share_));
-    const double bound = Square(apart) * exact_scale_;
-    return cosine_ ? AtLeastZero(bound - kExactError) : bound;
+    return BoundOf(levels_apart, trailer, query_.error);
+  }
+
+  double LowerBound(float, const std::byte* code) const override {
+    const ScalarTrailer& trailer = this->TrailerOf(code);
+    // The squared norm of what the levels say; both floats are rounded.
+    const double level_square = double{trailer.norm} - trailer.residue;
+    const double doubt = kFloatError * (std::fabs(trailer.norm) + std::fabs(trailer.residue)) +
+                         kSumError * (query_.square + trailer.norm);
+    const double levels_apart =
+        refined_square_ + level_square - 2 * this->RefinedProduct(code, trailer) - doubt;
+    return BoundOf(levels_apart, trailer, missed_.error);
   }
 
  private:
   using ScalarScorer<Levels>::stride_;
   using ScalarScorer<Levels>::query_;
+  using ScalarScorer<Levels>::missed_;
   using ScalarScorer<Levels>::error_share_;
 
+  // `levels_apart`: the squared distance of what the query's bytes and the levels say, at least.
+  double BoundOf(double levels_apart, const ScalarTrailer& trailer, double query_error) const {
+    const double apart = AtLeastZero(
+        Levels::LeastDistance(AtLeastZero(levels_apart), trailer.error, query_error, error_share_));
+    const double bound = Square(apart) * exact_scale_;
+    return cosine_ ? AtLeastZero(bound - kExactError) : bound;
+  }
+
   bool cosine_;
-  double left_out_ = 0;  // of the query's square
-  double added_;         // the rest of it
-  double factor_;        // a power of two
+  double left_out_ = 0;        // of the query's square
+  double refined_square_ = 0;  // of what both parts of the query say
+  double added_;               // the rest of it
+  double factor_;              // a power of two
   double back_;
   double exact_scale_;  // from the frame to exact distances
 };
@@ -215,9 +249,11 @@ class ProductScorer final : public ScalarScorer<Levels> {
     for (size_t i = 0; i < count; ++i) out[i] = ProductScorer::Distance(codes + i * stride_);
   }
 
-  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
-    Gather(codes, stride_, nodes, out,
-           [this](const std::byte* code) { return ProductScorer::Distance(code); });
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out,
+                   const FetchBelow& below) const override {
+    Gather(
+        codes, stride_, nodes, out, [this](const std::byte* code) { return ProductScorer::Distance(code); },
+        below);
   }
 
   // What fitted codes allow for does not fall with each part of a trailer: no common bound.
@@ -227,18 +263,28 @@ class ProductScorer final : public ScalarScorer<Levels> {
   }
 
   double Bound(float distance, const ScalarTrailer& trailer) const override {
-    const double off =
-        Levels::ProductError(trailer.error, trailer.residue, query_.error, query_.norm, error_share_);
-    const double length = trailer.residue + trailer.error + mean_norm_;
-    const double doubt =
-        kFloatError * std::fabs(distance) + kFloatUnderflow + kSumError * query_.norm * length;
-    const double bound = (distance - off - doubt) * exact_scale_;
-    return std::isnan(bound) ? -std::numeric_limits<double>::infinity() : bound;
+    return BoundOf(distance, kFloatError * std::fabs(distance) + kFloatUnderflow, trailer, query_.error);
+  }
+
+  double LowerBound(float, const std::byte* code) const override {
+    const ScalarTrailer& trailer = this->TrailerOf(code);
+    return BoundOf(-(this->RefinedProduct(code, trailer) + with_mean_), 0, trailer, missed_.error);
   }
 
  private:
+  // `estimate` is off by `rounding` and what the bytes of query and code miss.
+  double BoundOf(double estimate, double rounding, const ScalarTrailer& trailer, double query_error) const {
+    const double off =
+        Levels::ProductError(trailer.error, trailer.residue, query_error, query_.norm, error_share_);
+    const double length = trailer.residue + trailer.error + mean_norm_;
+    const double doubt = rounding + kSumError * query_.norm * length;
+    const double bound = (estimate - off - doubt) * exact_scale_;
+    return std::isnan(bound) ? -std::numeric_limits<double>::infinity() : bound;
+  }
+
   using ScalarScorer<Levels>::stride_;
   using ScalarScorer<Levels>::query_;
+  using ScalarScorer<Levels>::missed_;
   using ScalarScorer<Levels>::error_share_;
 
   double mean_norm_;

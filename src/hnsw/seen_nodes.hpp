@@ -2,8 +2,8 @@
 //
 // Nodes lie in `near_`, sorted, or in `rest_`, nearly unsorted; every node of `near_` is nearer than every
 // node of `rest_`. A prefix of near_, up to *boundary*, ends with the width-th nearest node that counts: only
-// that may be expanded. Another prefix has been taken by whoever searches. What lies behind both goes to rest_.
-// Most nodes that are seen go there at once and are never looked at again.
+// that may be expanded. Another prefix has been taken by whoever searches. What lies behind both goes to
+// rest_. Most nodes that are seen go there at once and are never looked at again.
 //
 // A node is a 64-bit key: its distance, as bits that compare like the numbers, its id, and in the lowest bit
 // whether it has been expanded. Ties are broken by the id, so that the order never depends on the order of
@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -59,11 +60,16 @@ class SeenNodes {
     }
   }
 
-  // Adds `count` nodes of one list. Those that may be expanded are told to `fetch`; those nearer than what has
-  // been taken go to `taken`.
-  template <typename Counts, typename Fetch>
+  // Nodes that are farther cannot be expanded at this width.
+  float limit() const {
+    const bool full = counted_ == width_ && !near_.empty();
+    return full ? DistanceOf(near_.back()) : std::numeric_limits<float>::infinity();
+  }
+
+  // Adds `count` nodes of one list. Those nearer than what has been taken go to `taken`.
+  template <typename Counts>
   void Add(const uint32_t* nodes, const float* distances, size_t count, const Counts& counts,
-           const Fetch& fetch, std::vector<SeenNode>* taken) {
+           std::vector<SeenNode>* taken) {
     const uint64_t limit = counted_ == width_ && !near_.empty() ? near_.back() : ~uint64_t{0};
     added_.clear();
     for (size_t i = 0; i < count; ++i) {
@@ -72,7 +78,6 @@ class SeenNodes {
         rest_.Push(key);
       } else {
         added_.push_back(key);
-        fetch(nodes[i]);
       }
     }
     if (!added_.empty()) Merge(counts, taken);
@@ -124,6 +129,18 @@ class SeenNodes {
     return true;
   }
 
+  // How many of the first `count` of near_ come before `key`; without branches that nobody can foretell.
+  size_t PlaceOf(uint64_t key, size_t count) const {
+    const uint64_t* first = near_.data();
+    size_t place = 0;
+    for (size_t length = count; length > 0;) {
+      const size_t half = length / 2;
+      place += first[place + half] < key ? length - half : 0;
+      length = half;
+    }
+    return place;
+  }
+
   // Sorts added_ into near_: from the back, each moving what lies between it and the one before.
   template <typename Counts>
   void Merge(const Counts& counts, std::vector<SeenNode>* taken) {
@@ -133,8 +150,7 @@ class SeenNodes {
     size_t inside = 0, first_taken = 0;  // of added_: how many lie before the boundary, and were taken
     for (size_t i = added_.size(); i-- > 0;) {
       const auto begin = near_.begin();
-      const size_t place =
-          static_cast<size_t>(std::upper_bound(begin, begin + static_cast<std::ptrdiff_t>(end), added_[i]) - begin);
+      const size_t place = PlaceOf(added_[i], end);
       std::copy_backward(begin + static_cast<std::ptrdiff_t>(place), begin + static_cast<std::ptrdiff_t>(end),
                          begin + static_cast<std::ptrdiff_t>(end + i + 1));
       near_[place + i] = added_[i];
@@ -160,7 +176,8 @@ class SeenNodes {
   // The boundary goes back to the width-th node that counts; what lies behind it and was not taken, to rest_.
   template <typename Counts>
   void Shrink(const Counts& counts) {
-    while (counted_ > width_ || (counted_ == width_ && boundary_ > 0 && !counts(NodeOf(near_[boundary_ - 1])))) {
+    while (counted_ > width_ ||
+           (counted_ == width_ && boundary_ > 0 && !counts(NodeOf(near_[boundary_ - 1])))) {
       --boundary_;
       counted_ -= counts(NodeOf(near_[boundary_]));
     }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <utility>
@@ -22,8 +23,6 @@ constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 }  // namespace
 
 struct MergedSearch::State {
-  enum class Waiting { kNothing, kResolution, kOutcome };
-
   SearchOptions options;
   std::vector<float> query;
   std::vector<SegmentSource> all_sources;  // the first source_count are in use
@@ -38,10 +37,9 @@ struct MergedSearch::State {
   uint64_t max_seen = kUnlimited;    // by all streams together
   uint64_t max_memory = kUnlimited;  // bytes
 
-  Waiting expects = Waiting::kNothing;  // which call of the caller's has to come
-  ResolvedRow current{};                // what was asked for or emitted last
+  bool expects_resolution = false;  // the caller has to call Resolve or ResolveGone
+  ResolvedRow current{};            // what was asked for or emitted last
   double last_distance = -std::numeric_limits<double>::infinity();
-  double distance_before = 0;  // last_distance before the last emission
 
   uint64_t corrupt_segment = 0;
   SearchCounters counters;
@@ -72,7 +70,7 @@ void MergedSearch::State::Clear() {
   tail_entries = 0;
   started = first_closing_done = limit_reached = false;
   max_seen = max_memory = kUnlimited;
-  expects = Waiting::kNothing;
+  expects_resolution = false;
   last_distance = -std::numeric_limits<double>::infinity();
   corrupt_segment = 0;
   counters = {};
@@ -162,11 +160,18 @@ Result<bool> MergedSearch::State::BeginRerank(Step* step) {
 
   const bool first = candidate.next == 0;
   current = {0, ordinal, record->sequence, 0, candidate.source, first ? candidate.node : kNoNode};
-  expects = Waiting::kResolution;
+  expects_resolution = true;
   step->action = Action::kRerank;
   step->ordinal = ordinal;
   step->sequence = record->sequence;
   step->segment_id = segment.id();
+  for (size_t i = 0; i < std::size(step->next_ordinals); ++i) {
+    step->next_ordinals[i] = kNoOrdinal;
+    const Candidate* next = waiting.Follower(1 + i);
+    if (next == nullptr) continue;
+    const auto following = source(next->source).segment().OrdinalsOf(next->node);
+    if (following && next->next < following->size()) step->next_ordinals[i] = (*following)[next->next];
+  }
   return true;
 }
 
@@ -176,7 +181,7 @@ void MergedSearch::State::SkipOrdinal() {
   const auto ordinals = source(candidate.source).segment().OrdinalsOf(candidate.node);
   if (++candidate.next >= ordinals->size()) waiting.Pop();
   ++counters.reranked;
-  expects = Waiting::kNothing;
+  expects_resolution = false;
 }
 
 // Emits the nearest resolved row. False if it is dropped instead.
@@ -188,10 +193,9 @@ bool MergedSearch::State::EmitNearest(Step* step) {
     CountOut(current);
     return false;
   }
-  distance_before = std::exchange(last_distance, current.distance);
+  last_distance = current.distance;
   ++counters.emitted;
   if (current.source != kTail && current.node != kNoNode) source(current.source).CountReturned();
-  expects = Waiting::kOutcome;
   step->action = Action::kEmit;
   step->ordinal = current.ordinal;
   step->sequence = current.sequence;
@@ -255,10 +259,9 @@ void MergedSearch::Start() {
 Result<MergedSearch::Step> MergedSearch::Next() {
   State& state = *state_;
   if (!state.started) return Status::Internal("a search was asked for rows before it started");
-  if (state.expects == State::Waiting::kResolution) {
+  if (state.expects_resolution) {
     return Status::Internal("a search was asked for more before a candidate was resolved");
   }
-  state.expects = State::Waiting::kNothing;
   Step step;
   for (;;) {
     if (state.options.iterative == IterativeScan::kOff && state.counters.emitted >= state.options.ef_search) {
@@ -282,7 +285,7 @@ Result<MergedSearch::Step> MergedSearch::Next() {
 
 void MergedSearch::Resolve(double exact_distance, uint64_t locator) {
   State& state = *state_;
-  if (state.expects != State::Waiting::kResolution) return;
+  if (!state.expects_resolution) return;
   ResolvedRow row = state.current;
   row.distance = exact_distance;
   row.locator = locator;
@@ -292,20 +295,9 @@ void MergedSearch::Resolve(double exact_distance, uint64_t locator) {
 
 void MergedSearch::ResolveGone() {
   State& state = *state_;
-  if (state.expects != State::Waiting::kResolution) return;
+  if (!state.expects_resolution) return;
   state.CountOut(state.current);
   state.SkipOrdinal();
-}
-
-void MergedSearch::EmitFailed() {
-  State& state = *state_;
-  if (state.expects != State::Waiting::kOutcome) return;
-  state.expects = State::Waiting::kNothing;
-  --state.counters.emitted;
-  state.last_distance = state.distance_before;
-  if (state.current.source == kTail || state.current.node == kNoNode) return;
-  state.source(state.current.source).TakeBackReturned();
-  state.source(state.current.source).CountUseless(state.current.node);
 }
 
 uint64_t MergedSearch::corrupt_segment() const {

@@ -2,8 +2,7 @@
 //
 // The caller drives it. Next() says what it needs:
 //   kRerank  fetch the entry `ordinal` (checking `sequence`) from the log, then call Resolve or ResolveGone
-//   kEmit    this entry is the next row; the caller may find it gone by now and simply call Next again, after
-//            calling EmitFailed
+//   kEmit    this entry is the next row
 //   kDone    no more rows
 // Segments come first (AddSegment), then the tail's exact distances (AddExact), then Start.
 //
@@ -51,6 +50,7 @@ struct SearchCounters {
 class MergedSearch {
  public:
   enum class Action { kRerank, kEmit, kDone };
+  static constexpr uint64_t kNoOrdinal = ~uint64_t{0};
   struct Step {
     Action action = Action::kDone;
     uint64_t ordinal = 0;
@@ -58,6 +58,8 @@ class MergedSearch {
     double distance = 0;      // kEmit: exact search distance
     uint64_t segment_id = 0;  // 0: the tail
     uint64_t locator = 0;     // kEmit: what came with its distance
+    // kRerank: what is likely to be asked for next, so that it can be fetched ahead; kNoOrdinal: not known.
+    uint64_t next_ordinals[2] = {kNoOrdinal, kNoOrdinal};
   };
 
   MergedSearch();
@@ -82,7 +84,6 @@ class MergedSearch {
   Result<Step> Next();
   void Resolve(double exact_distance, uint64_t locator = 0);
   void ResolveGone();
-  void EmitFailed();
 
   uint64_t corrupt_segment() const;
   const SearchCounters& counters() const;

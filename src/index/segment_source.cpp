@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint32_t kFlatChunk = 256;
 constexpr double kMinWidth = 10;
-constexpr size_t kFirstCount = 64;
+constexpr size_t kFirstCount = 32;
 
 }  // namespace
 
@@ -43,7 +43,7 @@ void SegmentSource::Clear() {
 void SegmentSource::Score(uint32_t begin, const std::vector<uint32_t>& nodes) {
   const std::byte* codes = segment_->code(begin);
   distances_.resize(nodes.size());
-  scorer_->DistancesOf(codes, nodes, distances_.data());
+  scorer_->DistancesOf(codes, nodes, distances_.data(), {});
   scorer_->AddExtremes(codes, nodes, distances_.data(), &extremes_);
   for (size_t i = 0; i < nodes.size(); ++i) waiting_.push_back({begin + nodes[i], distances_[i]});
   scored_ += nodes.size();

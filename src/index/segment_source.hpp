@@ -3,9 +3,9 @@
 // A graph stream has to be closed at the width that the rows already returned from it ask for. Nodes that
 // cannot become rows (entries found gone or dropped) widen it by one each, so that they do not count.
 //
-// Most nodes that are seen are never looked at again. So they wait by their distance, without a lower bound of
-// their own, until HandOver gives the nearest of them to the search. `floor` is a bound of all that still wait.
-// Nodes of a stream wait in the stream, those that were scored whole wait here.
+// Most nodes that are seen are never looked at again. So they wait by their distance, without a lower bound
+// of their own, until HandOver gives the nearest of them to the search. `floor` is a bound of all that still
+// wait. Nodes of a stream wait in the stream, those that were scored whole wait here.
 //
 // Thread safety: one thread at a time.
 
@@ -48,12 +48,11 @@ class SegmentSource {
   // No exact distance of a node that waits is below; infinite if none waits.
   double floor() const { return std::min(whole_floor_, stream_floor_); }
   bool waits() const { return !waiting_.empty() || (is_graph_ && stream_.has_more()); }
-  // Gives the nearest of the nodes that wait to `candidates`, each with its own bound. Nodes without entries are
-  // left out. REQUIRES: some wait.
+  // Gives the nearest of the nodes that wait to `candidates`, each with its own bound. Nodes without entries
+  // are left out. REQUIRES: some wait.
   void HandOver(WaitingCandidates* candidates);
 
   void CountReturned() { ++returned_; }
-  void TakeBackReturned() { --returned_; }
   void CountUseless(uint32_t node) { useless_ += !is_graph_ || stream_.Counts(node); }
 
   uint64_t seen_count() const { return is_graph_ ? stream_.seen_count() : 0; }

@@ -1,9 +1,10 @@
 // amgettuple: a scan in distance order.
 //
 // The first call takes the current generation of segments, compares it with the log if nobody has yet, scores
-// the tail exactly and starts a MergedSearch; each further call drives it to the next row. Vectors and TIDs
-// are read from the log when they are needed. A NULL query, and a zero vector under cosine, has no nearest
-// rows: it returns every indexed row in log order.
+// the tail exactly and starts a MergedSearch; each further call drives it to the next row. An entry's vector
+// and TID are read from the log together. A TID may be kept until its row is returned, within this scan:
+// should VACUUM free it meanwhile and a new row take it, the scan's snapshot does not see that row. A NULL
+// query, and a zero vector under cosine, has no nearest rows: it returns every indexed row in log order.
 //
 // Memory: one context a scan, reset by rescan; C++ objects hang on it by a reset callback (ScanObjects). No
 // pins and no locks are held between calls, so only MVCC snapshots can be served.
@@ -120,9 +121,20 @@ Failure StartObjects(ScanState* state) {
   });
 }
 
+// A TID as a search's locator and back.
+uint64 LocatorOf(const ItemPointerData& tid) {
+  return uint64{ItemPointerGetBlockNumberNoCheck(&tid)} << 16 | ItemPointerGetOffsetNumberNoCheck(&tid);
+}
+ItemPointerData TidOf(uint64 locator) {
+  ItemPointerData tid;
+  ItemPointerSet(&tid, static_cast<BlockNumber>(locator >> 16), static_cast<OffsetNumber>(locator & 0xFFFF));
+  return tid;
+}
+
 // Scores the entries of positions [begin, end) exactly.
 void ScanTailRange(ScanState* state, EntryRun* run, double* distances, uint64 begin, uint64 end) {
   uint32 dims = state->query.dims;
+  uint32 slots = state->reader.meta->slots_per_extent;
   while (begin < end) {
     CHECK_FOR_INTERRUPTS();
     begin = ReadRun(&state->reader, begin, end, run);
@@ -132,7 +144,8 @@ void ScanTailRange(ScanState* state, EntryRun* run, double* distances, uint64 be
     state->tail_scanned += run->count;
     ThrowIfFailed(Guard([&] {
       for (uint32 i = 0; i < run->count; i++)
-        state->objects->search->AddExact(run->ordinals[i], run->extent.sequence, distances[i]);
+        state->objects->search->AddExact(run->ordinals[i], run->extent.sequence, distances[i],
+                                         LocatorOf(run->copy.slots[run->ordinals[i] % slots].tid));
       return Status::Ok();
     }));
   }
@@ -297,29 +310,26 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
       case MergedSearch::Action::kDone:
         return false;
       case MergedSearch::Action::kRerank: {
-        bool there = ReadEntry(&state->reader, step.ordinal, step.sequence, state->vector);
+        for (uint64 next : step.next_ordinals)
+          if (next != MergedSearch::kNoOrdinal) PrefetchEntry(&state->reader, next);
+        ItemPointerData tid;
+        bool there = ReadEntry(&state->reader, step.ordinal, step.sequence, state->vector, &tid);
         double distance =
             there ? ExactDistance(state->support->metric, state->query.data, state->vector, state->query.dims)
                   : 0;
         ThrowIfFailed(Guard([&] {
           if (there)
-            search->Resolve(distance);
+            search->Resolve(distance, LocatorOf(tid));
           else
             search->ResolveGone();
           return Status::Ok();
         }));
         break;
       }
-      case MergedSearch::Action::kEmit: {
-        ItemPointerData tid;
-        if (ReadTid(&state->reader, step.ordinal, step.sequence, &tid)) {
-          SetRow(scan, tid, SqlDistance(state->support->metric, step.distance), false);
-          state->emitted++;
-          return true;
-        }
-        search->EmitFailed();
-        break;
-      }
+      case MergedSearch::Action::kEmit:
+        SetRow(scan, TidOf(step.locator), SqlDistance(state->support->metric, step.distance), false);
+        state->emitted++;
+        return true;
     }
   }
 }

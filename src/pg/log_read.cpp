@@ -12,26 +12,55 @@ namespace {
            errhint("Please REINDEX it.")));
 }
 
-Buffer PinPage(LogReader* reader, BlockNumber block) {
-  return ReadBufferExtended(reader->index, MAIN_FORKNUM, block, RBM_NORMAL, reader->strategy);
+// Where this process found pages in shared buffers lately, by relation and block. Only a hint: whoever uses
+// it lets the buffer manager compare. A page that is found by it costs no search through the buffer table,
+// which is several cache misses, but does not count as used either and would be evicted for it: so every
+// fourth time it is searched for.
+struct PageHint {
+  uint64 page;
+  Buffer buffer;
+};
+constexpr uint32 kLog2Hints = 13;
+constexpr uint32 kSearchEvery = 4;
+PageHint hints[1 << kLog2Hints];
+
+uint64 PageNumber(const LogReader* reader, BlockNumber block) {
+  return uint64{KeyOf(reader->index).relation} << 32 | block;
 }
 
-// A directory page. A search comes back to it for the TID and for other entries of the extent, so that it is
-// remembered where the page was found. That must not last: a page found this way does not count as used, and
-// would be evicted for it. So every search finds it the usual way once.
-Buffer PinDirectory(LogReader* reader, BlockNumber block) {
-  RecentBuffers* recent = &reader->recent;
-  uint32 i = block * 0x9E3779B1u >> (32 - RecentBuffers::kLog2Count);
-  if (recent->blocks[i] == block && BufferIsValid(recent->buffers[i]) &&
-      ReadRecent(reader->index, block, recent->buffers[i])) {
+PageHint* HintOf(uint64 page) {
+  return &hints[page * 0x9E3779B97F4A7C15u >> (64 - kLog2Hints)];
+}
+
+Buffer PinPage(LogReader* reader, BlockNumber block) {
+  if (reader->strategy != nullptr)
+    return ReadBufferExtended(reader->index, MAIN_FORKNUM, block, RBM_NORMAL, reader->strategy);
+  static uint32 uses = 0;
+  uint64 page = PageNumber(reader, block);
+  PageHint* hint = HintOf(page);
+  if (hint->page == page && BufferIsValid(hint->buffer) && ++uses % kSearchEvery != 0 &&
+      ReadRecent(reader->index, block, hint->buffer)) {
     pgstat_count_buffer_read(reader->index);
     pgstat_count_buffer_hit(reader->index);
-    return recent->buffers[i];
+    return hint->buffer;
   }
-  recent->blocks[i] = block;
-  recent->buffers[i] = InvalidBuffer;  // should the next line raise
-  recent->buffers[i] = PinPage(reader, block);
-  return recent->buffers[i];
+  Buffer buffer = ReadBuffer(reader->index, block);
+  *hint = {page, buffer};
+  return buffer;
+}
+
+// Asks for the lines of bytes [begin, end) of a page's contents, its header and its special space. The rest
+// of a long run comes by the processor's own prefetching.
+void PrefetchPage(const LogReader* reader, BlockNumber block, uint32 begin, uint32 end) {
+  constexpr uint32 kMostFetched = 512;
+  uint64 number = PageNumber(reader, block);
+  const PageHint* hint = HintOf(number);
+  if (hint->page != number || hint->buffer <= 0) return;
+  Page page = BufferGetPage(hint->buffer);
+  __builtin_prefetch(page);
+  __builtin_prefetch(page + BLCKSZ - sizeof(PageTail));
+  end = Min(end, Min(begin + kMostFetched, kPageCapacity));
+  for (uint32 at = begin; at < end; at += 64) __builtin_prefetch(PageGetContents(page) + at);
 }
 
 // Share-locks a pinned page and notes its LSN. Its first and last line, which every reader looks at, and
@@ -54,10 +83,6 @@ Buffer LockShared(LogReader* reader, BlockNumber block, uint32 wanted = 0) {
   return buffer;
 }
 
-void Unlock(Buffer buffer) {
-  LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-}
-
 // A directory page whose extent has not been freed or given to another sequence.
 bool HoldsSequence(Page page, uint64 sequence) {
   return IsLogPage(page, kDirectoryPageKind) && DirectoryOf(page)->state == kExtentLive &&
@@ -70,7 +95,7 @@ Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool tru
                      uint32 slot = 0) {
   BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
   if (extent >= reader->meta->extent_count || block >= reader->block_count) return InvalidBuffer;
-  Buffer buffer = PinDirectory(reader, block);
+  Buffer buffer = PinPage(reader, block);
   LockPage(reader, buffer, sizeof(DirectoryHeader) + slot * sizeof(Slot));
   Page page = BufferGetPage(buffer);
   bool sound =
@@ -116,18 +141,27 @@ Buffer LockEntry(LogReader* reader, uint64 ordinal, uint64 sequence, Slot* slot)
   return InvalidBuffer;
 }
 
-// Copies bytes [begin, begin + size) of an extent's stream, page by page.
-void ReadStream(LogReader* reader, uint32 extent, uint64 begin, uint64 size, char* out) {
+// Copies bytes [begin, begin + size) of an extent's stream, page by page. A page that is no vector page goes
+// to *bad, and nothing more is copied; else *bad stays.
+void ReadStream(LogReader* reader, uint32 extent, uint64 begin, uint64 size, char* out, BlockNumber* bad) {
   BlockNumber first = DirectoryBlock(extent, reader->meta->pages_per_extent) + 1;
   while (size > 0) {
     BlockNumber block = first + begin / kPageCapacity;
     uint32 offset = begin % kPageCapacity;
     uint32 part = Min(size, uint64{kPageCapacity} - offset);
+    if (block >= reader->block_count) {
+      *bad = block;
+      return;
+    }
     Buffer buffer = LockShared(reader, block, offset);
     Page page = BufferGetPage(buffer);
-    if (!IsLogPage(page, kVectorPageKind)) RaiseCorrupt(reader->index, block);
-    memcpy(out, StreamOf(page) + offset, part);
+    bool sound = IsLogPage(page, kVectorPageKind);
+    if (sound) memcpy(out, StreamOf(page) + offset, part);
     UnlockReleaseBuffer(buffer);
+    if (!sound) {
+      *bad = block;
+      return;
+    }
     begin += part;
     size -= part;
     out += part;
@@ -239,33 +273,42 @@ bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCo
 
 bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, float* out) {
   uint64 vector_bytes = reader->meta->vector_bytes;
-  ReadStream(reader, extent, begin * vector_bytes, (end - begin) * vector_bytes,
-             reinterpret_cast<char*>(out));
-  return StillHolds(reader, extent, sequence);
-}
-
-// The directory page stays pinned, but not locked, while the vector is read: so the second look costs no
-// search for its buffer.
-bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out) {
-  Slot slot;
-  Buffer directory = LockEntry(reader, ordinal, sequence, &slot);
-  if (!BufferIsValid(directory)) return false;
-  Unlock(directory);
-  const MetaPage* meta = reader->meta;
-  ReadStream(reader, static_cast<uint32>(ordinal / meta->slots_per_extent),
-             ordinal % meta->slots_per_extent * meta->vector_bytes, meta->vector_bytes,
-             reinterpret_cast<char*>(out));
-  LockBuffer(directory, BUFFER_LOCK_SHARE);
-  bool there = HoldsSequence(BufferGetPage(directory), sequence);
-  UnlockReleaseBuffer(directory);
+  BlockNumber bad = InvalidBlockNumber;
+  ReadStream(reader, extent, begin * vector_bytes, (end - begin) * vector_bytes, reinterpret_cast<char*>(out),
+             &bad);
+  bool there = StillHolds(reader, extent, sequence);
+  if (there && BlockNumberIsValid(bad)) RaiseCorrupt(reader->index, bad);
   return there;
 }
 
-bool ReadTid(LogReader* reader, uint64 ordinal, uint64 sequence, ItemPointer tid) {
+void PrefetchEntry(const LogReader* reader, uint64 ordinal) {
+  const MetaPage* meta = reader->meta;
+  uint64 extent = ordinal / meta->slots_per_extent;
+  if (extent >= meta->extent_count) return;
+  BlockNumber directory = DirectoryBlock(static_cast<uint32>(extent), meta->pages_per_extent);
+  uint32 slot = ordinal % meta->slots_per_extent;
+  uint32 slot_begin = sizeof(DirectoryHeader) + slot * sizeof(Slot);
+  PrefetchPage(reader, directory, slot_begin, slot_begin + sizeof(Slot));
+  uint64 begin = uint64{slot} * meta->vector_bytes;
+  uint32 offset = begin % kPageCapacity;
+  PrefetchPage(reader, directory + 1 + static_cast<BlockNumber>(begin / kPageCapacity), offset,
+               offset + meta->vector_bytes);
+}
+
+// The directory page is looked at behind the vector. If the extent still has the sequence then, it had it all
+// the time, as no sequence is given twice, and the vector was there when the segment was built.
+bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out, ItemPointer tid) {
+  const MetaPage* meta = reader->meta;
+  uint64 extent = ordinal / meta->slots_per_extent;
+  if (extent >= meta->extent_count) return false;
+  BlockNumber bad = InvalidBlockNumber;
+  ReadStream(reader, static_cast<uint32>(extent), ordinal % meta->slots_per_extent * meta->vector_bytes,
+             meta->vector_bytes, reinterpret_cast<char*>(out), &bad);
   Slot slot;
-  Buffer buffer = LockEntry(reader, ordinal, sequence, &slot);
-  if (!BufferIsValid(buffer)) return false;
-  UnlockReleaseBuffer(buffer);
+  Buffer directory = LockEntry(reader, ordinal, sequence, &slot);
+  if (!BufferIsValid(directory)) return false;
+  UnlockReleaseBuffer(directory);
+  if (BlockNumberIsValid(bad)) RaiseCorrupt(reader->index, bad);
   *tid = slot.tid;
   return true;
 }

@@ -10,15 +10,6 @@
 
 namespace vecckpt {
 
-// Where pages were found in shared buffers lately. Only a hint: whoever uses it lets the buffer manager
-// compare.
-struct RecentBuffers {
-  static constexpr uint32 kLog2Count = 7;
-  static constexpr uint32 kCount = 1 << kLog2Count;
-  BlockNumber blocks[kCount];
-  Buffer buffers[kCount];  // InvalidBuffer: none
-};
-
 // A reader of one index's log, as of the moment it was opened. Trivially destructible.
 struct LogReader {
   Relation index;
@@ -29,7 +20,6 @@ struct LogReader {
   uint32* map;                    // a copy of one map page; allocated when first needed
   uint64 map_first;               // first sequence of that copy; PG_UINT64_MAX: none yet
   XLogRecPtr max_lsn;             // highest LSN of a page that was read
-  RecentBuffers recent;           // of directory pages
 };
 
 // A copy of a directory page.
@@ -61,9 +51,11 @@ bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCo
 // another sequence meanwhile: then its entries are gone.
 bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, float* out);
 
-// One entry by ordinal: its vector to `out`, if it is still of `sequence`, used and not dead.
-bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out);
-// One entry's TID, by the same test.
-bool ReadTid(LogReader* reader, uint64 ordinal, uint64 sequence, ItemPointer tid);
+// Fetches what ReadEntry of this ordinal will look at into the processor's cache, as far as it can be guessed
+// where that lies.
+void PrefetchEntry(const LogReader* reader, uint64 ordinal);
+
+// One entry by ordinal: its vector to `out` and its TID, if it is still of `sequence`, used and not dead.
+bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out, ItemPointer tid);
 
 }  // namespace vecckpt

@@ -33,7 +33,8 @@ class CodeArray {
 };
 
 // Advances a stream and takes whatever it has seen and not given out.
-inline Status AdvanceAndTake(GraphStream& stream, size_t width, size_t max_seen, std::vector<SeenNode>* seen) {
+inline Status AdvanceAndTake(GraphStream& stream, size_t width, size_t max_seen,
+                             std::vector<SeenNode>* seen) {
   Status status = stream.Advance(width, max_seen, seen);
   stream.TakeNext(std::numeric_limits<size_t>::max(), seen);
   return status;

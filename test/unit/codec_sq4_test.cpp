@@ -278,7 +278,7 @@ TEST(Sq4Codec, DistancesAreClose) {
       const auto scorer = codec->Prepare(vectors.data());
       scorer->Distances(codes.at(0), 20, batch.data());
       const uint32_t nodes[] = {17, 3};
-      scorer->DistancesOf(codes.at(0), nodes, gathered.data());
+      scorer->DistancesOf(codes.at(0), nodes, gathered.data(), {});
       EXPECT_EQ(batch[5], scorer->Distance(codes.at(5)));
       EXPECT_EQ(gathered[0], batch[17]);
       EXPECT_EQ(gathered[1], batch[3]);

@@ -33,7 +33,8 @@ class LineScorer final : public QueryScorer {
   void Distances(const std::byte* codes, size_t count, float* out) const override {
     for (size_t i = 0; i < count; ++i) out[i] = Distance(codes + i * sizeof(float));
   }
-  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out) const override {
+  void DistancesOf(const std::byte* codes, std::span<const uint32_t> nodes, float* out,
+                   const FetchBelow&) const override {
     for (size_t i = 0; i < nodes.size(); ++i) out[i] = Distance(codes + nodes[i] * sizeof(float));
   }
   double LowerBound(float distance, const std::byte*) const override { return distance; }
@@ -179,7 +180,8 @@ TEST(GraphSearch, SeesWhatAPlainSearchSees) {
     const RandomGraph graph(50 + random() % 400, 2 + random() % 6, round);
     const LineScorer scorer(static_cast<float>(random() % 300));
     for (const size_t width : {1, 2, 5, 17, 60, 1000}) {
-      // Interrupted at once, a search has seen its start nodes: the entry point, and where the descent landed.
+      // Interrupted at once, a search has seen its start nodes: the entry point, and where the descent
+      // landed.
       GraphStream begun = graph.Search(scorer), stream = graph.Search(scorer);
       std::vector<SeenNode> starts, seen;
       ASSERT_TRUE(AdvanceAndTake(begun, width, 1, &starts).ok());
@@ -189,7 +191,8 @@ TEST(GraphSearch, SeesWhatAPlainSearchSees) {
       std::vector<uint32_t> nodes;
       for (const SeenNode& one : seen) nodes.push_back(one.node);
       std::sort(nodes.begin(), nodes.end());
-      ASSERT_EQ(nodes, PlainSearch(graph, scorer, width, landing)) << "round " << round << ", width " << width;
+      ASSERT_EQ(nodes, PlainSearch(graph, scorer, width, landing))
+          << "round " << round << ", width " << width;
     }
   }
 }

@@ -234,28 +234,33 @@ TEST_F(SearchTest, EntriesFoundGone) {
   EXPECT_EQ(rows + search->counters().dropped, 1300u);
 }
 
-TEST_F(SearchTest, FailedEmissionsDoNotCount) {
+// A row comes with the locator that its distance came with.
+TEST_F(SearchTest, LocatorsComeWithTheirRows) {
   FakeLog log(Metric::kL2, 12);
-  log.AddRandom(500, 4);
+  log.AddRandom(600, 4);
   const auto graph = log.Graph(0, 500);
   const std::vector<float> query = RandomQuery(12, 11);
-  SearchOptions options = Options(log);
-  options.iterative = IterativeScan::kOff;
-  options.ef_search = 500;
-  auto search = Begin(log, options, query, {graph}, 500);
-  size_t emissions = 0;
+  MergedSearch search(Options(log), query.data());
+  ASSERT_TRUE(search.AddSegment(graph).ok());
+  for (size_t position = 500; position < 600; ++position) {
+    search.AddExact(FakeLog::OrdinalAt(position), FakeLog::SequenceAt(position),
+                    Distance(log, position, query), 1000 + position);
+  }
+  search.Start();
+  size_t rows = 0;
   for (;;) {
-    Result<MergedSearch::Step> step = search->Next();
+    Result<MergedSearch::Step> step = search.Next();
     ASSERT_TRUE(step.ok());
     if (step->action == MergedSearch::Action::kDone) break;
+    const size_t position = FakeLog::PositionOf(step->ordinal);
     if (step->action == MergedSearch::Action::kRerank) {
-      search->Resolve(Distance(log, FakeLog::PositionOf(step->ordinal), query));
-    } else if (++emissions % 2 == 0) {
-      search->EmitFailed();
+      search.Resolve(Distance(log, position, query), 1000 + position);
+    } else {
+      ++rows;
+      EXPECT_EQ(step->locator, 1000 + position);
     }
   }
-  EXPECT_EQ(emissions, 500u);
-  EXPECT_EQ(search->counters().emitted, 250u);
+  EXPECT_EQ(rows, 600u);
 }
 
 TEST_F(SearchTest, DuplicatesAllComeOut) {
