@@ -26,6 +26,7 @@ OBJS = \
 	src/hnsw/kernels.o \
 	src/hnsw/nibble_kernels.o \
 	src/hnsw/scalar_codec.o \
+	src/segment/liveness_bitmap.o \
 	src/segment/manifest.o \
 	src/segment/names.o \
 	src/segment/segment.o \
@@ -34,6 +35,7 @@ OBJS = \
 	src/index/graph_job.o \
 	src/index/job_inputs.o \
 	src/index/liveness.o \
+	src/index/liveness_job.o \
 	src/index/merge_job.o \
 	src/index/merged_search.o \
 	src/index/node_table.o \

@@ -50,6 +50,15 @@ struct EntryBatch {
   std::vector<ExtentRecord> extents;  // of these entries, in any order, one record an extent
 };
 
+// Writes the liveness bitmap of a segment. REQUIRES: `liveness` was told of all of its extents.
+struct LivenessInput {
+  std::string path;
+  unsigned mode = 0600;
+  std::shared_ptr<const Segment> segment;
+  std::shared_ptr<const Liveness> liveness;
+};
+Status RunLiveness(const LivenessInput& input, JobContext& context);
+
 struct SealInput {
   JobOutput output;
   EntryBatch entries;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace vecckpt {
@@ -19,6 +20,14 @@ class Liveness {
   // `dead_bits`: one bit a slot, lowest first; slots at or past `used` are dead. A later call replaces an
   // earlier one for the same extent.
   void SetExtent(uint32_t extent, uint64_t sequence, uint32_t used, std::vector<uint64_t> dead_bits);
+
+  // The same from the flags of a directory page's slots: `dead(slot)` for each of the `used`.
+  template <typename Dead>
+  void SetExtent(uint32_t extent, uint64_t sequence, uint32_t used, const Dead& dead) {
+    std::vector<uint64_t> bits((used + 63) / 64);
+    for (uint32_t slot = 0; slot < used; ++slot) bits[slot / 64] |= uint64_t{dead(slot)} << (slot % 64);
+    SetExtent(extent, sequence, used, std::move(bits));
+  }
 
   // True if the extent still holds `sequence` and the slot of this ordinal is used and not dead.
   // An extent never set holds nothing alive.

@@ -221,7 +221,8 @@ void MergedSearch::Clear() {
   state_->Clear();
 }
 
-Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
+Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment,
+                                std::shared_ptr<const LivenessBitmap> liveness) {
   State& state = *state_;
   if (state.started) return Status::Internal("a segment was added to a search that has started");
   const SegmentHeader& header = segment->header();
@@ -233,7 +234,7 @@ Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment) {
   if (index == state.all_sources.size()) state.all_sources.emplace_back();
   ++state.source_count;
   SegmentSource& source = state.source(index);
-  source.Restart(std::move(segment), index, state.query.data());
+  source.Restart(std::move(segment), std::move(liveness), index, state.query.data());
   Status status = source.ScoreWhole();
   if (status.code() == StatusCode::kCorruption) state.corrupt_segment = source.segment().id();
   return status;
@@ -247,9 +248,9 @@ void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance
 void MergedSearch::Start() {
   State& state = *state_;
   uint64_t entries = state.tail_entries;
-  for (const SegmentSource& source : state.sources()) entries += source.segment().entry_count();
+  for (const SegmentSource& source : state.sources()) entries += source.live_entries();
   for (SegmentSource& source : state.sources()) {
-    const double own = static_cast<double>(source.segment().entry_count());
+    const double own = static_cast<double>(source.live_entries());
     source.SetShare(entries == 0 ? 0 : own / static_cast<double>(entries), state.options.ef_search);
   }
   state.resolved.Heapify();

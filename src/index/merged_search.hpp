@@ -13,8 +13,9 @@
 // the tail are scored whole. ef_s is the segment's share of ef_search: max(10, ceil(ef p + 3 sqrt(ef p (1 -
 // p)))), at most ef. Nodes that give no row do not count towards a width once that is known. strict_order
 // drops a row found nearer than the last one emitted, relaxed_order returns it, off ends after the first
-// closing with at most ef_search rows. When streams have seen max_scan_tuples nodes beyond the first closing,
-// or the search has grown by memory_limit since, they stop advancing and what has been seen is emitted.
+// closing with at most ef_search rows. Nodes known to be dead (liveness_bitmap.hpp) do not count either, and
+// shares are those of live entries. When streams have seen max_scan_tuples nodes beyond the first closing, or
+// the search has grown by memory_limit since, they stop advancing and what has been seen is emitted.
 //
 // NaN distances (Resolve) sort last. Memory grows with what is seen. Thread safety: one thread at a time.
 
@@ -25,6 +26,7 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "segment/liveness_bitmap.hpp"
 #include "segment/segment.hpp"
 
 namespace vecckpt {
@@ -73,8 +75,9 @@ class MergedSearch {
   // Lets go of the segments, keeps the memory.
   void Clear();
 
-  // REQUIRES: before Start. `segment` is kept alive by the search.
-  Status AddSegment(std::shared_ptr<const Segment> segment);
+  // REQUIRES: before Start. `segment` is kept alive by the search, and its `liveness`, which may be null.
+  Status AddSegment(std::shared_ptr<const Segment> segment,
+                    std::shared_ptr<const LivenessBitmap> liveness = nullptr);
   // An entry of the tail with its exact search distance. REQUIRES: before Start.
   // `locator` is the caller's word for where the row is, given back with it.
   void AddExact(uint64_t ordinal, uint64_t sequence, double distance, uint64_t locator = 0);

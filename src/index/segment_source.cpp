@@ -18,13 +18,19 @@ constexpr size_t kFirstCount = 32;
 
 }  // namespace
 
-void SegmentSource::Restart(std::shared_ptr<const Segment> segment, uint32_t index, const float* query) {
+void SegmentSource::Restart(std::shared_ptr<const Segment> segment,
+                            std::shared_ptr<const LivenessBitmap> liveness, uint32_t index,
+                            const float* query) {
   Clear();
   segment_ = std::move(segment);
+  liveness_ = std::move(liveness);
   index_ = index;
   scorer_ = segment_->codec().Prepare(query);
   is_graph_ = segment_->kind() == SegmentKind::kGraph;
-  if (is_graph_) stream_.Restart(segment_->graph(), segment_->codes(), segment_->header().stride, *scorer_);
+  if (!is_graph_) return;
+  GraphView graph = segment_->graph();
+  if (liveness_ != nullptr) graph.dead = liveness_->dead_nodes();
+  stream_.Restart(graph, segment_->codes(), segment_->header().stride, *scorer_);
 }
 
 void SegmentSource::Clear() {
@@ -37,6 +43,7 @@ void SegmentSource::Clear() {
   is_graph_ = false;
   scorer_.reset();
   segment_.reset();
+  liveness_.reset();
 }
 
 // Scores the nodes begin + nodes[0], begin + nodes[1], ..., for the search.

@@ -20,6 +20,7 @@
 #include "base/status.hpp"
 #include "hnsw/graph_search.hpp"
 #include "index/candidate_heap.hpp"
+#include "segment/liveness_bitmap.hpp"
 #include "segment/segment.hpp"
 
 namespace vecckpt {
@@ -28,11 +29,16 @@ class SegmentSource {
  public:
   // Begins a search of a segment, in the memory of the one before. `index`: what its candidates name as
   // source.
-  void Restart(std::shared_ptr<const Segment> segment, uint32_t index, const float* query);
+  void Restart(std::shared_ptr<const Segment> segment, std::shared_ptr<const LivenessBitmap> liveness,
+               uint32_t index, const float* query);
   // Lets go of the segment, keeps the memory.
   void Clear();
 
   const Segment& segment() const { return *segment_; }
+  // As far as is known.
+  uint64_t live_entries() const {
+    return liveness_ == nullptr ? segment_->entry_count() : liveness_->live_entries();
+  }
 
   // Scores every node of a flat segment, or the orphans of a graph segment. kCorruption.
   Status ScoreWhole();
@@ -71,6 +77,7 @@ class SegmentSource {
   void FindStreamFloor();
 
   std::shared_ptr<const Segment> segment_;
+  std::shared_ptr<const LivenessBitmap> liveness_;
   std::unique_ptr<QueryScorer> scorer_;
   uint32_t index_ = 0;
   bool is_graph_ = false;

@@ -115,8 +115,9 @@ Failure StartObjects(ScanState* state) {
     if (state->objects->search == nullptr) state->objects->search = std::make_unique<MergedSearch>();
     state->objects->search->Restart(options, state->query.data);
     if (state->objects->mapping != nullptr)
-      for (const auto& segment : state->objects->mapping->segments)
-        VECCKPT_RETURN_IF_ERROR(state->objects->search->AddSegment(segment));
+      for (size_t i = 0; i < state->objects->mapping->segments.size(); i++)
+        VECCKPT_RETURN_IF_ERROR(state->objects->search->AddSegment(state->objects->mapping->segments[i],
+                                                                   state->objects->mapping->liveness[i]));
     return Status::Ok();
   });
 }

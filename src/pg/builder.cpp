@@ -95,7 +95,10 @@ const char* Doing(const IndexKey& key) {
   for (const auto& [id, job] : state.builder->jobs) {
     if (job.key != key) continue;
     if (job.large) return job.kind == JobKind::kGraph ? "building graph" : "merging";
-    text = job.verify ? "verifying" : job.kind == JobKind::kSeal ? "sealing" : "merging";
+    text = !job.bitmaps.empty()         ? "counting dead"
+           : job.verify                 ? "verifying"
+           : job.kind == JobKind::kSeal ? "sealing"
+                                        : "merging";
   }
   return text;
 }
@@ -147,56 +150,57 @@ void CompareSegments(Visit* visit) {
   }
 }
 
-// Counts each segment's dead entries again, after a vacuum.
+// Reads which entries of a segment are alive now, to builder->liveness. Returns how many.
+uint64 ReadLiveness(Visit* visit, const Segment& segment, ExtentCopy* copy) {
+  Liveness* liveness = state.builder->liveness.get();
+  uint32 slots = visit->reader.meta->slots_per_extent;
+  PositionRange range = segment.range();
+  uint64 live = 0;
+  for (const ExtentRecord& record : segment.extents()) {
+    CHECK_FOR_INTERRUPTS();
+    if (!ReadDirectoryOf(&visit->reader, record.extent, record.sequence, copy)) continue;
+    for (uint32 i = 0; i < copy->header.used; i++) {
+      uint64 position = record.sequence * slots + i;
+      if (position >= range.begin && position < range.end && !(copy->slots[i].flags & kSlotDead)) live++;
+    }
+    ThrowIfFailed(Guard([&] {
+      liveness->SetExtent(record.extent, record.sequence, copy->header.used,
+                          [copy](uint32_t slot) { return (copy->slots[slot].flags & kSlotDead) != 0; });
+      return Status::Ok();
+    }));
+  }
+  return live;
+}
+
+void StartLivenessOver(Visit* visit) {
+  ThrowIfFailed(Guard([&] {
+    state.builder->liveness = std::make_shared<Liveness>(visit->reader.meta->slots_per_extent);
+    return Status::Ok();
+  }));
+}
+
+// Counts each segment's dead entries again, after a vacuum, and lets searches know.
 void CountDead(Visit* visit) {
   Builder* builder = state.builder;
   const IndexMapping* mapping = builder->visited->mapping.get();
   ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-  uint32 slots = visit->reader.meta->slots_per_extent;
-  for (const auto& segment : mapping->segments) {
-    uint64 live = 0;
-    PositionRange range = segment->range();
-    for (const ExtentRecord& record : segment->extents()) {
-      CHECK_FOR_INTERRUPTS();
-      if (!ReadDirectoryOf(&visit->reader, record.extent, record.sequence, copy)) continue;
-      for (uint32 i = 0; i < copy->header.used; i++) {
-        uint64 position = record.sequence * slots + i;
-        if (position >= range.begin && position < range.end && !(copy->slots[i].flags & kSlotDead)) live++;
-      }
-    }
-    uint64 dead = segment->entry_count() - Min(live, segment->entry_count());
-    uint64 id = segment->id();
-    ThrowIfFailed(Guard([&] {
-      builder->visited->dead[id] = dead;
-      return Status::Ok();
-    }));
+  for (size_t i = 0; i < mapping->segments.size(); i++) {
+    StartLivenessOver(visit);
+    uint64 live = ReadLiveness(visit, *mapping->segments[i], copy);
+    ThrowIfFailed(Guard([&] { return NoteDead(builder, i, live); }));
   }
   pfree(copy);
+  ThrowIfFailed(Guard([&] { return StartLiveness(builder); }));
 }
 
 // Reads which entries of the planned inputs are alive now.
-void ReadLiveness(Visit* visit, const PlannedJob& planned) {
-  Builder* builder = state.builder;
-  ThrowIfFailed(Guard([&] {
-    builder->liveness = std::make_shared<Liveness>(visit->reader.meta->slots_per_extent);
-    return Status::Ok();
-  }));
+void ReadInputLiveness(Visit* visit, const PlannedJob& planned) {
+  StartLivenessOver(visit);
   ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-  for (const auto& segment : builder->visited->mapping->segments) {
+  for (const auto& segment : state.builder->visited->mapping->segments) {
     bool wanted = false;
     for (uint64_t id : planned.segments) wanted = wanted || id == segment->id();
-    if (!wanted) continue;
-    for (const ExtentRecord& record : segment->extents()) {
-      CHECK_FOR_INTERRUPTS();
-      if (!ReadDirectoryOf(&visit->reader, record.extent, record.sequence, copy)) continue;
-      ThrowIfFailed(Guard([&] {
-        std::vector<uint64_t> dead((copy->header.used + 63) / 64);
-        for (uint32 i = 0; i < copy->header.used; i++)
-          if (copy->slots[i].flags & kSlotDead) dead[i / 64] |= uint64_t{1} << (i % 64);
-        builder->liveness->SetExtent(record.extent, record.sequence, copy->header.used, std::move(dead));
-        return Status::Ok();
-      }));
-    }
+    if (wanted) ReadLiveness(visit, *segment, copy);
   }
   pfree(copy);
 }
@@ -236,7 +240,7 @@ void StartPlannedJobs(Visit* visit, bool seal_all) {
       Seal(visit, planned.range, seal_all);
       continue;
     }
-    ReadLiveness(visit, planned);
+    ReadInputLiveness(visit, planned);
     ThrowIfFailed(Guard([&] {
       return StartRewrite(builder, planned, visit->reader.max_lsn, BuildThreads(),
                           uint64{static_cast<uint32>(build_memory)} * 1024);
@@ -282,7 +286,8 @@ void WorkOnIndex(Visit* visit) {
   if (IndexEntry* entry = FindEntry(visit->key)) {
     // Before the log's end is read, so that no later insert is missed.
     pg_atomic_write_u32(&entry->has_tail, 0);
-    vacuumed = pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
+    // Counted again when the bitmaps of the last time are done.
+    if (!work->liveness_running) vacuumed = pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
   }
   LWLockRelease(shared->lock);
   SnapshotEntry(visit->key, &visit->fields);

@@ -3,6 +3,7 @@
 #include "pg/builder_work.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/checksum.hpp"
 #include "os/file.hpp"
@@ -47,7 +48,9 @@ Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
   }
   IndexWork* work = builder->visited;
   work->busy.insert(running.inputs.begin(), running.inputs.end());
-  if (running.verify)
+  if (!running.bitmaps.empty())
+    work->liveness_running = true;
+  else if (running.verify)
     work->verify_running = builder->verify_running = true;
   else if (running.kind == JobKind::kSeal)
     work->seal_running = true;
@@ -65,7 +68,9 @@ void Release(Builder* builder, IndexWork* work, const RunningJob& job) {
   if (job.large) builder->large_running = false;
   if (work == nullptr) return;
   for (uint64_t id : job.inputs) work->busy.erase(id);
-  if (job.verify) {
+  if (!job.bitmaps.empty()) {
+    work->liveness_running = false;
+  } else if (job.verify) {
     work->verify_running = false;
   } else if (job.kind == JobKind::kSeal) {
     work->seal_running = false;
@@ -76,7 +81,7 @@ void Release(Builder* builder, IndexWork* work, const RunningJob& job) {
 }
 
 void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& status, Notices* notices) {
-  bool seal = !job.verify && job.kind == JobKind::kSeal;
+  bool seal = job.bitmaps.empty() && !job.verify && job.kind == JobKind::kSeal;
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
   TimestampTz now = GetCurrentTimestamp();
   ChangeEntry(work.key, [&](IndexFields& f) {
@@ -211,6 +216,44 @@ Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status,
   return result;
 }
 
+void GiveUpBitmaps(const RunningJob& job) {
+  for (const RunningJob::Bitmap& bitmap : job.bitmaps) {
+    (void)RemoveFile(PathOf(LivenessBitmapName(job.key, bitmap.bitmap_id)))
+        .ok();  // the sweep takes what stays
+    UnregisterWriter(bitmap.bitmap_id);
+  }
+}
+
+// Lists the bitmaps with those of their segments that are still in the current generation.
+Status FinishLiveness(const IndexWork& work, const RunningJob& job, const Status& status) {
+  Status result = status;
+  bool published = false;
+  while (result.ok() && !published) {
+    Generation base;
+    Manifest manifest;
+    Result<bool> same = CurrentManifest(work, &base, &manifest);
+    if (!same.ok()) result = same.status();
+    bool listed = false;
+    for (ManifestSegment& segment : manifest.segments)
+      for (const RunningJob::Bitmap& bitmap : job.bitmaps)
+        if (segment.id == bitmap.segment_id) {
+          segment.liveness_id = bitmap.bitmap_id;
+          listed = true;
+        }
+    IndexFields fields;
+    if (!result.ok() || !*same || !listed || !SnapshotEntry(work.key, &fields)) break;
+    Result<bool> current = PublishGeneration(&manifest, base, fields.validated, fields.verified);
+    if (!current.ok()) result = current.status();
+    published = current.ok() && *current;
+  }
+  if (!published) {
+    GiveUpBitmaps(job);
+  } else {
+    for (const RunningJob::Bitmap& bitmap : job.bitmaps) UnregisterWriter(bitmap.bitmap_id);
+  }
+  return result;
+}
+
 }  // namespace
 
 Status BeginVisit(Builder* builder, const VisitFacts& facts) {
@@ -226,6 +269,7 @@ Status BeginVisit(Builder* builder, const VisitFacts& facts) {
   work.name = facts.name;
   work.geometry = facts.geometry;
   builder->visited = &work;
+  builder->bitmaps.clear();
   return Status::Ok();
 }
 
@@ -417,6 +461,48 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   });
 }
 
+Status NoteDead(Builder* builder, size_t segment, uint64 live) {
+  IndexWork* work = builder->visited;
+  const std::shared_ptr<const Segment>& counted = work->mapping->segments[segment];
+  const LivenessBitmap* known = work->mapping->liveness[segment].get();
+  uint64 entries = counted->entry_count();
+  uint64 dead = entries - Min(live, entries);
+  work->dead[counted->id()] = dead;
+  if (dead == (known == nullptr ? 0 : entries - Min(known->live_entries(), entries))) return Status::Ok();
+  LivenessInput input;
+  input.segment = counted;
+  input.liveness = std::move(builder->liveness);
+  input.mode = FileMode();
+  builder->bitmaps.push_back(std::move(input));
+  return Status::Ok();
+}
+
+Status StartLiveness(Builder* builder) {
+  IndexWork* work = builder->visited;
+  auto inputs = std::make_shared<std::vector<LivenessInput>>(std::exchange(builder->bitmaps, {}));
+  if (inputs->empty()) return Status::Ok();
+  RunningJob running;
+  running.key = work->key;
+  running.identity = work->identity;
+  Status status = EnsureFolder();
+  for (LivenessInput& input : *inputs) {
+    Result<uint64_t> id = RandomId();
+    if (status.ok()) status = id.status();
+    if (status.ok() && !RegisterWriter(*id)) status = Status::Internal("too many files are being written");
+    if (!status.ok()) break;
+    input.path = PathOf(LivenessBitmapName(work->key, *id));
+    running.bitmaps.push_back({input.segment->id(), *id});
+  }
+  RunningJob given_up = running;
+  if (status.ok())
+    status = Submit(builder, std::move(running), [inputs](JobContext& context) {
+      for (const LivenessInput& input : *inputs) VECCKPT_RETURN_IF_ERROR(RunLiveness(input, context));
+      return Status::Ok();
+    });
+  if (!status.ok()) GiveUpBitmaps(given_up);
+  return status;
+}
+
 Status DropWork(Builder* builder, const IndexKey& key) {
   for (const auto& [id, job] : builder->jobs)
     if (job.key == key) builder->pool->Cancel(id);
@@ -446,15 +532,17 @@ Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
     bool current = owner != builder->works.end() && owner->second.identity == job.identity;
     Release(builder, current ? &owner->second : nullptr, job);
     if (!current) {
-      if (!job.verify) {
+      GiveUpBitmaps(job);
+      if (!job.verify && job.bitmaps.empty()) {
         (void)RemoveFile(PathOf(SegmentName(job.key, job.segment_id))).ok();
         UnregisterWriter(job.segment_id);
       }
       continue;
     }
     IndexWork* work = &owner->second;
-    Status status = job.verify ? FinishVerify(work, job, completion.status, notices)
-                               : FinishBuild(work, job, completion.status, notices);
+    Status status = !job.bitmaps.empty() ? FinishLiveness(*work, job, completion.status)
+                    : job.verify         ? FinishVerify(work, job, completion.status, notices)
+                                         : FinishBuild(work, job, completion.status, notices);
     if (!status.ok() && status.code() != StatusCode::kCancelled) RecordFailure(*work, job, status, notices);
   }
   return Status::Ok();

@@ -39,6 +39,7 @@ struct IndexWork {
   bool seal_running = false;
   bool merge_running = false;
   bool verify_running = false;
+  bool liveness_running = false;
   uint64 request = 0;         // seal request being answered
   uint64 request_target = 0;  // everything below must be covered
 };
@@ -56,6 +57,12 @@ struct RunningJob {
   std::shared_ptr<uint64_t> failed_segment;                // verify: the one that is bad
   std::shared_ptr<std::vector<CompletenessCheck>> checks;  // verify: what comes next for each input
   uint64_t segment_id = 0;
+  // Liveness bitmaps: what is written for which segment; then nothing above but key and identity is set.
+  struct Bitmap {
+    uint64_t segment_id;
+    uint64_t bitmap_id;
+  };
+  std::vector<Bitmap> bitmaps;
 };
 
 struct Builder {
@@ -71,6 +78,7 @@ struct Builder {
   bool postponed = false;  // a large job waits for another one to end
   EntryBatch batch;
   std::shared_ptr<Liveness> liveness;
+  std::vector<LivenessInput> bitmaps;  // wanted
 };
 
 struct VisitFacts {
@@ -107,6 +115,12 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
 // `liveness_lsn`: what the job leaves out is as much derived from them as what it keeps.
 Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
                     uint64 memory_limit);
+
+// Notes the dead entries of a segment of the mapping, as in builder->liveness. Asks for a bitmap where
+// searches know of another number.
+Status NoteDead(Builder* builder, size_t segment, uint64 live);
+// The bitmaps asked for become a job.
+Status StartLiveness(Builder* builder);
 
 // Forgets an index that is gone; its jobs are cancelled and their results thrown away.
 Status DropWork(Builder* builder, const IndexKey& key);

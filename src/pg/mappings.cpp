@@ -37,6 +37,18 @@ std::shared_ptr<const Segment> FindMapped(const IndexMapping* mapping, uint64_t 
   return nullptr;
 }
 
+// The liveness bitmap that is listed with a segment; null if there is none that could be used.
+std::shared_ptr<const LivenessBitmap> OpenLiveness(const Manifest& manifest, const ManifestSegment& listed,
+                                                   const IndexMapping* before) {
+  if (listed.liveness_id == 0) return nullptr;
+  if (before != nullptr)
+    for (size_t i = 0; i < before->segments.size(); i++)
+      if (before->manifest.segments[i].liveness_id == listed.liveness_id) return before->liveness[i];
+  auto opened = LivenessBitmap::Open(PathOf(LivenessBitmapName(manifest.key, listed.liveness_id)), listed.id,
+                                     listed.node_count);
+  return opened.ok() ? *opened : nullptr;
+}
+
 // Opens what `manifest` lists into `mapping`. On failure *failed names the segment.
 Status OpenSegments(const Manifest& manifest, const IndexMapping* before, IndexMapping* mapping,
                     uint64_t* failed) {
@@ -50,6 +62,7 @@ Status OpenSegments(const Manifest& manifest, const IndexMapping* before, IndexM
     }
     VECCKPT_RETURN_IF_ERROR(CheckSegment(*segment, listed, manifest));
     mapping->segments.push_back(std::move(segment));
+    mapping->liveness.push_back(OpenLiveness(manifest, listed, before));
   }
   return Status::Ok();
 }

@@ -10,6 +10,7 @@
 
 #include <memory>
 
+#include "segment/liveness_bitmap.hpp"
 #include "segment/segment.hpp"
 
 namespace vecckpt {
@@ -18,7 +19,8 @@ struct IndexMapping {
   uint64 identity = 0;
   Generation generation = {0, 0};
   Manifest manifest;
-  std::vector<std::shared_ptr<const Segment>> segments;  // by range
+  std::vector<std::shared_ptr<const Segment>> segments;         // by range
+  std::vector<std::shared_ptr<const LivenessBitmap>> liveness;  // of each; null where there is none
 };
 
 Geometry GeometryOf(const MetaPage& meta);

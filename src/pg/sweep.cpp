@@ -59,7 +59,8 @@ References FindReferences(const IndexKey& key) {
   auto durable = ReadManifest(PathOf(DurableManifestName(key)));
   found.durable = durable.ok() && durable->manifest_id == found.fields.durable.manifest_id;
   if (found.durable)
-    for (const ManifestSegment& segment : durable->segments) found.ids.insert(segment.id);
+    for (const ManifestSegment& segment : durable->segments)
+      found.ids.insert({segment.id, segment.liveness_id});
   if (found.fields.current.manifest_id != 0) {
     auto current = LoadGeneration(key, found.fields.current);
     IndexFields again;
@@ -73,7 +74,8 @@ References FindReferences(const IndexKey& key) {
     }
     found.current = std::move(*current);
     found.ids.insert(found.fields.current.manifest_id);
-    for (const ManifestSegment& segment : found.current.segments) found.ids.insert(segment.id);
+    for (const ManifestSegment& segment : found.current.segments)
+      found.ids.insert({segment.id, segment.liveness_id});
   }
   found.known = true;
   return found;

@@ -37,7 +37,7 @@ struct ManifestHeader {
   uint32_t segment_count;
 };
 static_assert(sizeof(ManifestHeader) == 80);
-static_assert(sizeof(ManifestSegment) == 88);
+static_assert(sizeof(ManifestSegment) == 96);
 static_assert(sizeof(ManifestHeader) + kMaxManifestSegments * sizeof(ManifestSegment) + sizeof(uint64_t) <=
               kMaxManifestSize);
 

@@ -20,7 +20,7 @@
 namespace vecckpt {
 
 constexpr uint64_t kManifestMagic = 0x3154'464E'4D43'4556;  // "VECMNFT1" in memory, little-endian
-constexpr uint32_t kManifestVersion = 1;
+constexpr uint32_t kManifestVersion = 2;
 constexpr uint32_t kMaxManifestSegments = 100000;
 // No manifest is larger; a longer file is corrupt.
 constexpr size_t kMaxManifestSize = 16 << 20;
@@ -51,6 +51,7 @@ struct ManifestSegment {
   uint32_t repaired = 0;
   uint32_t stride = 0;
   uint32_t reserved = 0;
+  uint64_t liveness_id = 0;  // of its liveness bitmap; 0: none, as no entry was known to be dead
 };
 
 struct Manifest {

@@ -79,6 +79,10 @@ std::string SegmentName(const IndexKey& key, uint64_t segment_id) {
   return NameWithId(key, segment_id, ".seg");
 }
 
+std::string LivenessBitmapName(const IndexKey& key, uint64_t bitmap_id) {
+  return NameWithId(key, bitmap_id, ".live");
+}
+
 std::optional<FileName> ParseFileName(std::string_view name) {
   FileName result;
   result.temporary = RemoveSuffix(name, ".tmp");
@@ -94,6 +98,8 @@ std::optional<FileName> ParseFileName(std::string_view name) {
     result.kind = FileKind::kGenerationManifest;
   } else if (RemoveSuffix(name, ".seg")) {
     result.kind = FileKind::kSegment;
+  } else if (RemoveSuffix(name, ".live")) {
+    result.kind = FileKind::kLivenessBitmap;
   } else {
     return std::nullopt;
   }

@@ -3,6 +3,7 @@
 //   <db>_<tablespace>_<relation>.ckpt             the durable manifest of an index
 //   <db>_<tablespace>_<relation>.<16 hex>.gen     the manifest of a generation, by manifest id
 //   <db>_<tablespace>_<relation>.<16 hex>.seg     a segment, by segment id
+//   <db>_<tablespace>_<relation>.<16 hex>.live    a liveness bitmap, by an id of its own
 //   any of these with .tmp behind it              being written
 //
 // Numbers are decimal without leading zeros, hex is lower case. Anything else is a strange name and left
@@ -26,7 +27,7 @@ struct IndexKey {
   auto operator<=>(const IndexKey&) const = default;
 };
 
-enum class FileKind { kDurableManifest, kGenerationManifest, kSegment };
+enum class FileKind { kDurableManifest, kGenerationManifest, kSegment, kLivenessBitmap };
 
 struct FileName {
   IndexKey key;
@@ -38,6 +39,7 @@ struct FileName {
 std::string DurableManifestName(const IndexKey& key);
 std::string GenerationManifestName(const IndexKey& key, uint64_t manifest_id);
 std::string SegmentName(const IndexKey& key, uint64_t segment_id);
+std::string LivenessBitmapName(const IndexKey& key, uint64_t bitmap_id);
 
 std::optional<FileName> ParseFileName(std::string_view name);
 

@@ -93,7 +93,7 @@ struct SegmentHeader {
   uint8_t element_type;  // ElementType
   uint8_t code_kind;     // CodeKind
   uint8_t reserved[5];
-  uint32_t repaired;  // nodes that the reachability repair linked in
+  uint32_t repaired;     // nodes that the reachability repair linked in
   uint32_t empty_nodes;  // nodes without entries, which an absorb keeps for their links
   SectionRecord sections[kSectionCount];
 };

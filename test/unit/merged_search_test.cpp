@@ -263,6 +263,77 @@ TEST_F(SearchTest, LocatorsComeWithTheirRows) {
   EXPECT_EQ(rows, 600u);
 }
 
+// Which positions live, as a builder would note it.
+std::shared_ptr<const Liveness> LivenessOf(size_t positions, const std::function<bool(size_t)>& alive) {
+  auto liveness = std::make_shared<Liveness>(FakeLog::kSlots);
+  for (uint64_t sequence = 0; sequence * FakeLog::kSlots < positions; ++sequence) {
+    liveness->SetExtent(FakeLog::ExtentOfSequence(sequence), sequence, FakeLog::kSlots,
+                        [&](uint32_t slot) { return !alive(sequence * FakeLog::kSlots + slot); });
+  }
+  return liveness;
+}
+
+std::shared_ptr<const LivenessBitmap> BitmapOf(const FakeLog& log,
+                                               const std::shared_ptr<const Segment>& segment,
+                                               std::shared_ptr<const Liveness> liveness) {
+  LivenessInput input;
+  input.path = log.directory().File("bitmap" + std::to_string(segment->id()));
+  input.segment = segment;
+  input.liveness = std::move(liveness);
+  JobContext context;
+  EXPECT_TRUE(RunLiveness(input, context).ok());
+  auto bitmap = LivenessBitmap::Open(input.path, segment->id(), segment->node_count());
+  EXPECT_TRUE(bitmap.ok()) << bitmap.status().message();
+  return bitmap.ok() ? *bitmap : nullptr;
+}
+
+// Nine of ten nodes are dead. Where that is known, a width of as many as live finds all that live in one go,
+// in order; and the share of a segment is that of its live entries.
+TEST_F(SearchTest, NodesKnownToBeDeadDoNotCount) {
+  FakeLog log(Metric::kL2, 12, CodeKind::kSq8);
+  log.AddRandom(3000, 31);
+  const auto alive = [](size_t position) { return position % 10 == 3; };
+  const auto liveness = LivenessOf(3000, alive);
+  const std::vector<std::shared_ptr<const Segment>> graphs = {log.Graph(0, 1600), log.Graph(1600, 3000)};
+  SearchOptions options = Options(log);
+  options.iterative = IterativeScan::kOff;
+  options.ef_search = 300;
+  for (uint64_t seed = 40; seed < 50; ++seed) {
+    const std::vector<float> query = RandomQuery(12, seed);
+    MergedSearch search(options, query.data());
+    for (const auto& graph : graphs) {
+      const auto bitmap = BitmapOf(log, graph, liveness);
+      ASSERT_NE(bitmap, nullptr);
+      EXPECT_EQ(bitmap->live_entries(), (graph->range().end - graph->range().begin) / 10);
+      ASSERT_TRUE(search.AddSegment(graph, bitmap).ok());
+    }
+    search.Start();
+    const std::vector<Row> rows = Run(&search, log, query, 5000, alive);
+    EXPECT_EQ(rows.size(), 300u);
+    ExpectDistinct(rows);
+    for (size_t i = 1; i < rows.size(); ++i) EXPECT_LE(rows[i - 1].distance, rows[i].distance);
+  }
+}
+
+// What a bitmap says wrongly misleads at most: every row is found, dead ones are not.
+TEST_F(SearchTest, BitmapsAreAdvice) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(800, 32);
+  const auto graph = log.Graph(0, 800);
+  const auto lies = BitmapOf(log, graph, LivenessOf(800, [](size_t position) { return position % 2 == 0; }));
+  const auto alive = [](size_t position) { return position % 3 != 0; };
+  const std::vector<float> query = RandomQuery(12, 51);
+  SearchOptions options = Options(log);
+  options.iterative = IterativeScan::kRelaxedOrder;
+  MergedSearch search(options, query.data());
+  ASSERT_TRUE(search.AddSegment(graph, lies).ok());
+  search.Start();
+  const std::vector<Row> rows = Run(&search, log, query, 5000, alive);
+  EXPECT_EQ(rows.size(), 533u);
+  ExpectDistinct(rows);
+  for (const Row& row : rows) EXPECT_TRUE(alive(row.position));
+}
+
 TEST_F(SearchTest, DuplicatesAllComeOut) {
   FakeLog log(Metric::kL2, 4);
   log.AddRandom(20000, 12);

@@ -39,12 +39,13 @@ TEST(Names, RoundTrip) {
     ExpectRoundTrip(DurableManifestName(key), key, FileKind::kDurableManifest, 0);
     ExpectRoundTrip(GenerationManifestName(key, id), key, FileKind::kGenerationManifest, id);
     ExpectRoundTrip(SegmentName(key, id), key, FileKind::kSegment, id);
+    ExpectRoundTrip(LivenessBitmapName(key, id), key, FileKind::kLivenessBitmap, id);
   }
 }
 
 TEST(Names, FitTheirLimit) {
   const IndexKey key = {4294967295u, 4294967295u, 4294967295u};
-  EXPECT_LT(("vector-ckpt/" + SegmentName(key, ~uint64_t{0}) + ".tmp").size(), 100u);
+  EXPECT_LT(("vector-ckpt/" + LivenessBitmapName(key, ~uint64_t{0}) + ".tmp").size(), 100u);
 }
 
 TEST(Names, StrangeNamesAreRefused) {
@@ -78,6 +79,7 @@ TEST(Names, StrangeNamesAreRefused) {
            "1_99999999999999999999_3.ckpt",
            "1_2_3.gen",
            "1_2_3.seg",
+           "1_2_3.live",
            "1_2_3..seg",
            "1_2_30123456789abcdef.seg",
            "1_2_3.0123456789abcde.seg",
