@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -59,13 +60,29 @@ class WorkRange {
   std::atomic<bool> stopped_{false};
 };
 
-// Runs `work`, which takes numbers from `range` until none is left, in `count` threads and joins them. What
-// one throws stops the others and is thrown again; kCancelled when the cancel flag was seen.
+struct BuildThreads {
+  uint32_t count = 1;
+  // They give way to whatever else wants to run: a graph that is finished later costs searches less than
+  // threads that take the processors from them.
+  bool background = false;
+};
+
+// Makes the calling thread, and no other, one of lower priority, where the system can do that.
+inline void LowerPriority() {
+#if defined(__linux__)
+  constexpr int kLowerBy = 10;
+  [[maybe_unused]] const int now = nice(kLowerBy);  // of a thread, on Linux
+#endif
+}
+
+// Runs `work`, which takes numbers from `range` until none is left, in `build.count` threads and joins them.
+// What one throws stops the others and is thrown again; kCancelled when the cancel flag was seen.
 template <typename Work>
-Status RunInThreads(uint32_t count, WorkRange* range, const Work& work) {
+Status RunInThreads(const BuildThreads& build, WorkRange* range, const Work& work) {
   std::mutex failure_mutex;
   std::exception_ptr failure;
   const auto guarded_work = [&] {
+    if (build.background) LowerPriority();
     try {
       work();
     } catch (...) {
@@ -75,7 +92,7 @@ Status RunInThreads(uint32_t count, WorkRange* range, const Work& work) {
     }
   };
   std::vector<std::thread> threads;
-  threads.reserve(std::max(count, 1u));
+  threads.reserve(std::max(build.count, 1u));
   {
     const SignalBlock no_signals;
     try {

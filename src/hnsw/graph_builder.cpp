@@ -12,7 +12,6 @@
 #include <string>
 
 #include "base/checksum.hpp"
-#include "hnsw/build_threads.hpp"
 #include "hnsw/graph_inserter.hpp"
 #include "hnsw/graph_repair.hpp"
 #include "hnsw/mutable_graph.hpp"

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "hnsw/build_threads.hpp"
 #include "hnsw/codec.hpp"
 #include "hnsw/graph_view.hpp"
 
@@ -29,7 +30,7 @@ namespace vecckpt {
 struct GraphBuildOptions {
   uint32_t m = 16;
   uint32_t ef_construction = 64;
-  uint32_t threads = 1;
+  BuildThreads threads;
   bool copy_codes = false;                    // costs node_count * stride bytes of memory
   const std::atomic<bool>* cancel = nullptr;  // polled between insertions
   std::atomic<uint64_t>* inserted = nullptr;  // counts nodes inserted, for progress

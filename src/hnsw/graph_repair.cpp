@@ -6,7 +6,6 @@
 #include <iterator>
 #include <mutex>
 
-#include "hnsw/build_threads.hpp"
 #include "hnsw/graph_walk.hpp"
 
 namespace vecckpt {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "hnsw/build_threads.hpp"
 #include "hnsw/mutable_graph.hpp"
 
 namespace vecckpt {
@@ -28,7 +29,7 @@ class GraphRepair {
  public:
   // `isolated`: nodes that stay orphans, without links to or from them. REQUIRES: lists are within their
   // limits and nobody else changes them.
-  GraphRepair(MutableGraph* graph, std::vector<bool> isolated, uint32_t threads,
+  GraphRepair(MutableGraph* graph, std::vector<bool> isolated, const BuildThreads& threads,
               const std::atomic<bool>* cancel)
       : graph_(graph), threads_(threads), cancel_(cancel), isolated_(std::move(isolated)) {}
 
@@ -57,7 +58,7 @@ class GraphRepair {
   Status Isolate(std::span<const uint32_t> lost);
 
   MutableGraph* graph_;
-  uint32_t threads_;
+  BuildThreads threads_;
   const std::atomic<bool>* cancel_;
   std::vector<bool> isolated_;
   std::vector<bool> reached_;

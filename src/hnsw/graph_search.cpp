@@ -94,7 +94,7 @@ Status GraphStream::State::CheckSizes() const {
   if (!graph.dead.empty() && graph.dead.size() < (nodes + 63) / 64) {
     return Status::Corruption("graph has too few marks of dead nodes");
   }
-  if (nodes > SeenNodes::kMostNodes) return Status::Corruption("graph has too many nodes");
+  if (nodes > kMostKeyedNodes) return Status::Corruption("graph has too many nodes");
   if (graph.entry_node >= nodes) return Status::Corruption("entry point of graph is out of range");
   if (graph.entry_rank == kNoNode) return Status::Ok();
   if (graph.upper_offsets.size() != graph.upper_nodes.size() + 1) {

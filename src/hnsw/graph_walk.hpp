@@ -8,12 +8,14 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <span>
 #include <vector>
 
 #include "hnsw/mutable_graph.hpp"
+#include "hnsw/node_key.hpp"
 
 namespace vecckpt {
 
@@ -32,7 +34,7 @@ class GraphWalk {
   explicit GraphWalk(const MutableGraph& graph)
       : graph_(graph),
         visited_(graph.node_count()),
-        batch_(graph.upper().capacity() + graph.links0().capacity()) {
+        batch_(graph.upper().capacity() + graph.links0().capacity() + 1) {
     scores_.resize(batch_.size());
     nodes_.resize(batch_.size());
   }
@@ -58,11 +60,12 @@ class GraphWalk {
 
  private:
   bool Visit(uint32_t id) {
-    if (visited_[id] == round_) return false;
+    const bool is_new = visited_[id] != round_;
     visited_[id] = round_;
-    return true;
+    return is_new;
   }
-  void See(const Neighbour& seen);
+  void See(uint32_t count);
+  void Start(const Neighbour& start);
   template <typename Level>
   uint32_t UnseenLinks(const Level& level, uint32_t id);
   template <typename Level>
@@ -73,10 +76,10 @@ class GraphWalk {
   HugeArray<uint8_t> visited_;
   uint8_t round_ = 0;
   size_t width_ = 0;
-  size_t next_ = 0;  // all before it in nearest_ are expanded
-  std::vector<Neighbour> nearest_;
-  std::vector<uint8_t> is_expanded_;  // of nearest_
-  std::vector<Neighbour> expanded_;
+  size_t next_ = 0;            // all before it in keys_ are expanded
+  std::vector<NodeKey> keys_;  // of the nearest, sorted
+  std::vector<NodeKey> added_;
+  std::vector<Neighbour> nearest_, expanded_;
   std::vector<uint32_t> batch_, nodes_;  // unseen links of a list, and their nodes
   std::vector<float> scores_;
 };
@@ -116,17 +119,23 @@ inline Neighbour GraphWalk::Descend(Neighbour from, uint32_t level) {
   return from;
 }
 
-inline void GraphWalk::See(const Neighbour& seen) {
-  if (nearest_.size() == width_ && !Nearer(seen, nearest_.back())) return;
-  const auto place = std::upper_bound(nearest_.begin(), nearest_.end(), seen, Nearer);
-  const size_t index = static_cast<size_t>(place - nearest_.begin());
-  nearest_.insert(place, seen);
-  is_expanded_.insert(is_expanded_.begin() + static_cast<std::ptrdiff_t>(index), 0);
-  if (nearest_.size() > width_) {
-    nearest_.pop_back();
-    is_expanded_.pop_back();
+// Takes in the first `count` of batch_ as far as they are among the nearest.
+inline void GraphWalk::See(uint32_t count) {
+  const NodeKey limit = keys_.size() == width_ ? keys_.back() : ~NodeKey{0};
+  added_.clear();
+  for (uint32_t i = 0; i < count; ++i) {
+    const NodeKey key = KeyOf(batch_[i], scores_[i]);
+    if (key < limit) added_.push_back(key);
   }
-  next_ = std::min(next_, index);
+  if (added_.empty()) return;
+  MergeKeys(&added_, &keys_, [this](size_t, size_t place) { next_ = std::min(next_, place); });
+  if (keys_.size() > width_) keys_.resize(width_);
+}
+
+inline void GraphWalk::Start(const Neighbour& start) {
+  batch_[0] = start.id;
+  scores_[0] = start.distance;
+  See(1);
 }
 
 template <typename Level>
@@ -136,7 +145,8 @@ uint32_t GraphWalk::UnseenLinks(const Level& level, uint32_t id) {
   uint32_t unseen = 0;
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t link = level.rows().Link(row, i);
-    if (Visit(link)) batch_[unseen++] = link;
+    batch_[unseen] = link;  // behind what counts unless it is unseen; there is no telling, so no branch
+    unseen += Visit(link);
   }
   return unseen;
 }
@@ -149,23 +159,24 @@ void GraphWalk::Walk(const Level& level, std::span<const Neighbour> starts, size
   }
   width_ = width;
   next_ = 0;
-  nearest_.clear();
-  is_expanded_.clear();
+  keys_.clear();
   expanded_.clear();
+  nearest_.clear();
   for (const Neighbour& start : starts) {
-    if (Visit(start.id)) See(start);
+    if (Visit(start.id)) Start(start);
   }
-  for (;;) {
-    if (target != kNoNode && Saw(target)) return;
-    while (next_ < nearest_.size() && is_expanded_[next_]) ++next_;
-    if (next_ == nearest_.size()) return;
-    is_expanded_[next_] = 1;
-    expanded_.push_back(nearest_[next_]);
-    const uint32_t count = UnseenLinks(level, nearest_[next_].id);
-    if (next_ + 1 < nearest_.size()) level.rows().Fetch(level.Row(nearest_[next_ + 1].id));
+  while (target == kNoNode || !Saw(target)) {
+    while (next_ < keys_.size() && IsExpanded(keys_[next_])) ++next_;
+    if (next_ == keys_.size()) break;
+    const uint32_t id = NodeOf(keys_[next_]);
+    expanded_.push_back({DistanceOf(keys_[next_]), id});
+    keys_[next_] |= kExpandedBit;
+    const uint32_t count = UnseenLinks(level, id);
+    if (next_ + 1 < keys_.size()) level.rows().Fetch(level.Row(NodeOf(keys_[next_ + 1])));
     Score(level, count);
-    for (uint32_t i = 0; i < count; ++i) See({scores_[i], batch_[i]});
+    See(count);
   }
+  for (const NodeKey key : keys_) nearest_.push_back({DistanceOf(key), NodeOf(key)});
 }
 
 }  // namespace vecckpt

@@ -1,20 +1,15 @@
-// The nodes that a search has seen, in the order of their distances as far as anybody looks.
+// The nodes that a search has seen, each added once, in the order of their distances as far as anybody looks.
 //
 // Nodes lie in `near_`, sorted, or in `rest_`, nearly unsorted; every node of `near_` is nearer than every
 // node of `rest_`. A prefix of near_, up to *boundary*, ends with the width-th nearest node that counts: only
 // that may be expanded. Another prefix has been taken by whoever searches. What lies behind both goes to
 // rest_. Most nodes that are seen go there at once and are never looked at again.
 //
-// A node is a 64-bit key: its distance, as bits that compare like the numbers, its id, and in the lowest bit
-// whether it has been expanded. Ties are broken by the id, so that the order never depends on the order of
-// arrival.
-//
 // Thread safety: one thread at a time.
 
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -23,6 +18,7 @@
 #include <vector>
 
 #include "hnsw/lazy_heap.hpp"
+#include "hnsw/node_key.hpp"
 #include "hnsw/types.hpp"
 
 namespace vecckpt {
@@ -34,11 +30,8 @@ struct SeenNode {
 
 class SeenNodes {
  public:
-  // REQUIRES of ids: below 2^31, each added once.
-  static constexpr uint32_t kMostNodes = uint32_t{1} << 31;
-
   size_t size() const { return near_.size() + rest_.size(); }
-  size_t memory_bytes() const { return size() * sizeof(uint64_t); }
+  size_t memory_bytes() const { return size() * sizeof(NodeKey); }
   size_t width() const { return width_; }
   size_t expanded_count() const { return expanded_; }
 
@@ -70,10 +63,10 @@ class SeenNodes {
   template <typename Counts>
   void Add(const uint32_t* nodes, const float* distances, size_t count, const Counts& counts,
            std::vector<SeenNode>* taken) {
-    const uint64_t limit = counted_ == width_ && !near_.empty() ? near_.back() : ~uint64_t{0};
+    const NodeKey limit = counted_ == width_ && !near_.empty() ? near_.back() : ~NodeKey{0};
     added_.clear();
     for (size_t i = 0; i < count; ++i) {
-      const uint64_t key = KeyOf(nodes[i], distances[i]);
+      const NodeKey key = KeyOf(nodes[i], distances[i]);
       if (key > limit) {
         rest_.Push(key);
       } else {
@@ -90,7 +83,7 @@ class SeenNodes {
   }
   // REQUIRES: Next gave a node.
   void MarkNextExpanded() {
-    near_[next_] |= kExpanded;
+    near_[next_] |= kExpandedBit;
     ++next_;
     ++expanded_;
   }
@@ -107,20 +100,7 @@ class SeenNodes {
   float DistanceOfMore() const { return DistanceOf(near_[std::min(taken_, near_.size() - 1)]); }
 
  private:
-  static constexpr uint64_t kExpanded = 1;
-
-  static uint64_t KeyOf(uint32_t node, float distance) {
-    const uint32_t bits = std::bit_cast<uint32_t>(distance + 0.0f);  // no negative zero
-    const uint32_t ordered = bits ^ (bits >> 31 != 0 ? 0xFFFFFFFFu : 0x80000000u);
-    return uint64_t{ordered} << 32 | uint64_t{node} << 1;
-  }
-  static uint32_t NodeOf(uint64_t key) { return static_cast<uint32_t>(key) >> 1; }
-  static float DistanceOf(uint64_t key) {
-    const uint32_t ordered = static_cast<uint32_t>(key >> 32);
-    return std::bit_cast<float>(ordered ^ (ordered >> 31 != 0 ? 0x80000000u : 0xFFFFFFFFu));
-  }
-  static SeenNode SeenOf(uint64_t key) { return {NodeOf(key), DistanceOf(key)}; }
-  static bool IsExpanded(uint64_t key) { return (key & kExpanded) != 0; }
+  static SeenNode SeenOf(NodeKey key) { return {NodeOf(key), DistanceOf(key)}; }
 
   // Moves the nearest of rest_ to the end of near_.
   bool PullNearest() {
@@ -129,47 +109,27 @@ class SeenNodes {
     return true;
   }
 
-  // How many of the first `count` of near_ come before `key`; without branches that nobody can foretell.
-  size_t PlaceOf(uint64_t key, size_t count) const {
-    const uint64_t* first = near_.data();
-    size_t place = 0;
-    for (size_t length = count; length > 0;) {
-      const size_t half = length / 2;
-      place += first[place + half] < key ? length - half : 0;
-      length = half;
-    }
-    return place;
-  }
-
-  // Sorts added_ into near_: from the back, each moving what lies between it and the one before.
   template <typename Counts>
   void Merge(const Counts& counts, std::vector<SeenNode>* taken) {
-    std::sort(added_.begin(), added_.end());
-    size_t end = near_.size();
-    near_.resize(end + added_.size());
-    size_t inside = 0, first_taken = 0;  // of added_: how many lie before the boundary, and were taken
-    for (size_t i = added_.size(); i-- > 0;) {
-      const auto begin = near_.begin();
-      const size_t place = PlaceOf(added_[i], end);
-      std::copy_backward(begin + static_cast<std::ptrdiff_t>(place), begin + static_cast<std::ptrdiff_t>(end),
-                         begin + static_cast<std::ptrdiff_t>(end + i + 1));
-      near_[place + i] = added_[i];
-      end = place;
-      // While fewer than `width` count, everything is within the boundary.
+    // How many lie before the boundary, were taken before, and count; everything is within the boundary while
+    // fewer than `width` count.
+    size_t inside = 0, first = 0, counted = 0;
+    size_t lowest = near_.size();
+    MergeKeys(&added_, &near_, [&](size_t i, size_t place) {
+      lowest = place;
       if (counted_ < width_ || place < boundary_) {
         ++inside;
-        counted_in_merge_ += counts(NodeOf(added_[i]));
+        counted += counts(NodeOf(added_[i]));
       }
       if (place < taken_) {
-        ++first_taken;
+        ++first;
         taken->push_back(SeenOf(added_[i]));
       }
-    }
-    next_ = std::min(next_, end);
-    taken_ += first_taken;
+    });
+    next_ = std::min(next_, lowest);
+    taken_ += first;
     boundary_ += inside;
-    counted_ += counted_in_merge_;
-    counted_in_merge_ = 0;
+    counted_ += counted;
     Shrink(counts);
   }
 
@@ -187,14 +147,13 @@ class SeenNodes {
     near_.resize(kept);
   }
 
-  std::vector<uint64_t> near_;
-  LazyHeap<uint64_t, std::less<uint64_t>> rest_;
-  std::vector<uint64_t> added_;  // scratch
+  std::vector<NodeKey> near_;
+  LazyHeap<NodeKey, std::less<NodeKey>> rest_;
+  std::vector<NodeKey> added_;  // scratch
   size_t width_ = 0;
   size_t boundary_ = 0;
-  size_t counted_ = 0;           // nodes before the boundary that count
-  size_t counted_in_merge_ = 0;  // scratch
-  size_t next_ = 0;              // all before it are expanded
+  size_t counted_ = 0;  // nodes before the boundary that count
+  size_t next_ = 0;     // all before it are expanded
   size_t taken_ = 0;
   size_t expanded_ = 0;
 };

@@ -98,7 +98,7 @@ Status BuildGraph(const GraphInput& input, const Segment* base, SegmentAssembly*
   GraphBuildOptions options;
   options.m = geometry.m;
   options.ef_construction = geometry.ef_construction;
-  options.threads = input.threads;
+  options.threads = {input.threads, input.background};
   options.copy_codes = needed + nodes.codes().size() <= input.copy_limit;
   options.cancel = &context.cancel;
   options.inserted = &context.done;

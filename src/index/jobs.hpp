@@ -81,6 +81,7 @@ struct GraphInput {
   std::shared_ptr<const Liveness> liveness;              // null: all alive
   bool keep_base_graph = true;
   uint32_t threads = 1;
+  bool background = false;    // the threads give way to everything else
   uint64_t memory_limit = 0;  // bytes of anonymous memory; 0: none. Checked before building: kOutOfMemory.
   uint64_t copy_limit = 0;    // codes are copied, for speed, if that and all else stays within so many bytes
 };

@@ -452,6 +452,7 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   input->liveness = std::move(liveness);
   input->keep_base_graph = planned.keep_base_graph;
   input->threads = threads;
+  input->background = true;
   input->memory_limit = memory_limit;
   input->copy_limit = memory_limit;
   return Submit(builder, std::move(running), [input, result](JobContext& context) {

@@ -47,7 +47,7 @@ struct Data {
 GraphBuildOptions Options(uint32_t threads) {
   GraphBuildOptions options;
   options.m = kM;
-  options.threads = threads;
+  options.threads.count = threads;
   return options;
 }
 
