@@ -372,18 +372,22 @@ TEST(JobsTest, RefusesOtherGeometry) {
   EXPECT_EQ(RunMerge({input.output, {}, nullptr}, context).status().code(), StatusCode::kInvalidArgument);
 }
 
-// Bounds hold for the vectors that were sealed, whatever way their codes have come since.
+// Bounds hold for the vectors that were sealed, whatever way their codes have come since: all of them, or,
+// where they are statistical, all but one in 1,000.
 void ExpectBoundsHold(const FakeLog& log, const Segment& segment) {
+  size_t all = 0, violated = 0;
   for (size_t q = 0; q < log.size(); q += 97) {
     const auto scorer = segment.codec().Prepare(log.Vector(q));
     for (uint32_t node = 0; node < segment.node_count(); ++node) {
       const double bound = scorer->LowerBound(scorer->Distance(segment.code(node)), segment.code(node));
       for (uint64_t ordinal : FakeLog::Ordinals(segment, node)) {
         const float* vector = log.Vector(FakeLog::PositionOf(ordinal));
-        ASSERT_LE(bound, ExactDistance(log.geometry().metric, log.Vector(q), vector, log.geometry().dims));
+        violated += bound > ExactDistance(log.geometry().metric, log.Vector(q), vector, log.geometry().dims);
+        ++all;
       }
     }
   }
+  EXPECT_LE(violated, segment.codec().kind() == CodeKind::kSq4 ? all / 1000 : 0);
 }
 
 // `count` vectors around a point that is `offset` away from the origin in every other direction.
