@@ -61,6 +61,22 @@ inline void RelationPath(const IndexKey& key, char* path, size_t size) {
 #endif
 }
 
+// Makes the main fork long enough to hold `block`. Where the server can add many pages for the price of few,
+// as many as there is a use for, up to `last`. Pages stay zero.
+inline void ExtendFork(Relation relation, BlockNumber block, BlockNumber last) {
+#if PG_VERSION_NUM >= 160000
+  constexpr BlockNumber kAtOnce = 16;  // more than 8 are allocated instead of written
+  BlockNumber end = Min(last, block + kAtOnce - 1) + 1;
+  ReleaseBuffer(ExtendBufferedRelTo(BMR_REL(relation), MAIN_FORKNUM, nullptr, 0, end, RBM_NORMAL));
+#else
+  (void)last;
+  LockRelationForExtension(relation, ExclusiveLock);
+  for (BlockNumber n = RelationGetNumberOfBlocks(relation); n <= block; n++)
+    ReleaseBuffer(ReadBufferExtended(relation, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr));
+  UnlockRelationForExtension(relation, ExclusiveLock);
+#endif
+}
+
 inline bool OwnsDatabase(Oid database, Oid role) {
 #if PG_VERSION_NUM >= 160000
   return object_ownercheck(DatabaseRelationId, database, role);

@@ -13,13 +13,10 @@
 namespace vecckpt {
 namespace {
 
-// Makes the file long enough to hold `block`. Pages stay zero until a record initializes them.
-void ExtendTo(Relation index, BlockNumber block) {
-  if (RelationGetNumberOfBlocks(index) > block) return;
-  LockRelationForExtension(index, ExclusiveLock);
-  for (BlockNumber n = RelationGetNumberOfBlocks(index); n <= block; n++)
-    ReleaseBuffer(ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr));
-  UnlockRelationForExtension(index, ExclusiveLock);
+// Makes the file long enough to hold `block`, and some more up to `last`. Pages stay zero until a record
+// initializes them.
+void ExtendTo(Relation index, BlockNumber block, BlockNumber last) {
+  if (RelationGetNumberOfBlocks(index) <= block) ExtendFork(index, block, last);
 }
 
 Buffer LockExclusive(Relation index, BlockNumber block) {
@@ -86,7 +83,7 @@ BlockNumber MapBlockFor(Relation index, Buffer meta_buffer, uint64 sequence) {
     }
     block = CheckedBlock(index, now, extent) + used++;
   }
-  ExtendTo(index, block);
+  ExtendTo(index, block, block);
   Buffer map_buffer = LockExclusive(index, block);
   GenericXLogState* state = GenericXLogStart(index);
   MetaPage* meta = MetaOf(GenericXLogRegisterBuffer(state, meta_buffer, 0));
@@ -128,7 +125,7 @@ void TakeExtent(Relation index, uint64 next_sequence) {
   bool reuse = now->free_head != kNoExtent;
   uint32 extent = reuse ? now->free_head : now->extent_count;
   BlockNumber block = CheckedBlock(index, now, extent);
-  ExtendTo(index, block);
+  ExtendTo(index, block, block);
   Buffer map_buffer = LockExclusive(index, map_block);
   Buffer directory_buffer = LockExclusive(index, block);
 
@@ -173,7 +170,8 @@ void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_b
   uint64 page = begin / kPageCapacity;
   uint64 last = (end - 1) / kPageCapacity;
   // Only a vector that begins a page or runs over one can need a page that is not there yet.
-  if (begin % kPageCapacity == 0 || last > page) ExtendTo(index, directory_block + 1 + last);
+  if (begin % kPageCapacity == 0 || last > page)
+    ExtendTo(index, directory_block + 1 + last, directory_block + meta.pages_per_extent - 1);
 
   for (;;) {
     uint64 left = last - page + 1;
