@@ -38,12 +38,12 @@ def parse():
     parser.add_argument("--repeat", type=int, metavar="N", help="repetitions, medians count (3)")
     parser.add_argument("--build-repeat", type=int, metavar="N", help="repetitions of CREATE INDEX (as --repeat)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of each timed run (2)")
-    parser.add_argument("--vacuum-limit", type=int, metavar="S", help="give VACUUM up after so many seconds (900)")
+    parser.add_argument("--vacuum-limit", type=int, metavar="S", help="give VACUUM up after so many seconds (120)")
     parser.add_argument("--m", type=int, default=16, help="links of a node (16)")
     parser.add_argument("--ef-construction", type=int, default=64, help="(64)")
     parameters = parser.parse_args()
     quick = {"repeat": 1, "build_repeat": 1, "seconds": 0.5, "vacuum_limit": 15}
-    full = {"repeat": 3, "build_repeat": parameters.repeat or 3, "seconds": 2.0, "vacuum_limit": 900}
+    full = {"repeat": 3, "build_repeat": parameters.repeat or 3, "seconds": 2.0, "vacuum_limit": 120}
     for name, default in (quick if parameters.quick else full).items():
         if getattr(parameters, name) is None:
             setattr(parameters, name, default)
