@@ -16,7 +16,7 @@ my %size = (rows => 5000, dims => 16);
 my $feedback = "hot_standby_feedback = on\nwal_receiver_status_interval = 1s\nvecckpt.checkpoint_timeout = 3\n";
 
 seed_random();
-my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => "vecckpt.checkpoint_timeout = 3\n");
+my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => "vecckpt.checkpoint_timeout = 3\nwal_keep_size = 256MB\n");
 $primary->start;
 load_table($primary, %size);
 $primary->backup('base');
