@@ -274,7 +274,11 @@ void WorkOnIndex(Visit* visit) {
                       GeometryOf(*meta)};
   ThrowIfFailed(Guard([&] { return BeginVisit(builder, facts); }));
   IndexWork* work = builder->visited;
-  if (MapValidated(index, &visit->reader, &work->mapping) == Coverage::kDeferred) return;
+  if (MapValidated(index, &visit->reader, &work->mapping) == Coverage::kDeferred) {
+    // Replay may never get as far as the segments: nobody must wait for it.
+    AnswerRequest(visit->key, RequestOutcome::kDeferred);
+    return;
+  }
   if (work->mapping == nullptr) return;  // no room in shared memory
 
   bool vacuumed = false;

@@ -20,7 +20,7 @@ constexpr int kMaxBuilders = 4;
 constexpr int kMaxWriters = 1024;
 constexpr int kMaxSuspensions = 16;
 
-enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone };
+enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
 
 struct IndexCounters {
   pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;

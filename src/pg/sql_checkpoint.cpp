@@ -108,6 +108,11 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
         ereport(WARNING, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                           errmsg("index %s is locked and was not checkpointed", NameOf(keys[i], fields))));
         break;
+      case RequestOutcome::kDeferred:
+        ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                          errmsg("index %s was not checkpointed, its segments are ahead of replay",
+                                 NameOf(keys[i], fields))));
+        break;
       case RequestOutcome::kGone:
         break;  // dropped meanwhile
       case RequestOutcome::kFailed:
@@ -163,6 +168,11 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
   if (fields.outcome == RequestOutcome::kLocked)
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                     errmsg("could not checkpoint index \"%s\", it is locked", get_rel_name(index_oid))));
+  if (fields.outcome == RequestOutcome::kDeferred)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("could not checkpoint index \"%s\", its segments are ahead of replay",
+                           get_rel_name(index_oid)),
+                    errdetail("They are compared with the log once the server has replayed that far.")));
   if (fields.outcome == RequestOutcome::kFailed)
     ereport(ERROR, (errcode(ERRCODE_IO_ERROR), errmsg("could not checkpoint index \"%s\": %s",
                                                       get_rel_name(index_oid), fields.last_error)));
