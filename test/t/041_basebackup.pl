@@ -105,11 +105,9 @@ sub copy_files
 sub replace_segments
 {
 	my @before = map { (split /\|/)[0] } split /\n/, vec_segments($primary, 't_v');
-	$primary->safe_psql('postgres', qq(
-DELETE FROM t WHERE id % 3 > 0;
-VACUUM (INDEX_CLEANUP ON) t;
-INSERT INTO t (v) SELECT random_vector(16) FROM generate_series(1, 4000);
-));
+	$primary->safe_psql('postgres', 'DELETE FROM t WHERE id % 3 > 0');
+	vacuum_wholly($primary, 't');
+	$primary->safe_psql('postgres', 'INSERT INTO t (v) SELECT random_vector(16) FROM generate_series(1, 4000)');
 	ok( wait_until(
 			'other segments',
 			sub {

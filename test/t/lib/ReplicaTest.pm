@@ -14,7 +14,7 @@ use VecTest;
 
 our @EXPORT = qw(
   new_standby load_table start_mixed_load load_progress
-  stays_exact same_answers table_digest caught_up);
+  stays_exact same_answers table_digest caught_up vacuum_wholly);
 
 # A running standby of `source` from its backup `backup`; `conf` is appended to its postgresql.conf.
 sub new_standby
@@ -72,12 +72,25 @@ DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY id LIMIT (SELECT greatest(c
 		client($node, $vacuum, clients => 1, rate => 2));
 }
 
-# How far the load and the builder have got on a node: (highest id, generation of t_v).
+# How far the load and the builder have got on a node: (ids given out, generation of t_v).
 sub load_progress
 {
 	my ($node) = @_;
 	return split /\|/, ask($node, 'postgres',
-		"SELECT (SELECT max(id) FROM t), (SELECT generation FROM vec_indexes WHERE index = 't_v'::regclass)");
+		"SELECT (SELECT last_value FROM t_id_seq), (SELECT generation FROM vec_indexes WHERE index = 't_v'::regclass)");
+}
+
+# VACUUM until every dead row is gone from the index: a builder's short transaction may hold the horizon back.
+sub vacuum_wholly
+{
+	my ($node, $table) = @_;
+	return wait_until(
+		"VACUUM of $table",
+		sub {
+			$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) $table");
+			return $node->safe_psql('postgres',
+				"SELECT live_entries = (SELECT count(*) FROM $table) FROM vec_indexes WHERE index = '${table}_v'::regclass") eq 't';
+		});
 }
 
 # One test: the node's answers are right while others change the table, for at least `rounds` rounds (8) and until rows
