@@ -125,6 +125,13 @@ int ListEntries(Oid database, IndexKey** keys) {
   return count;
 }
 
+void ForgetEntry(const IndexKey& key) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  IndexEntry* entry = FindEntry(key);
+  if (entry != nullptr && entry->f.claim == 0) hash_search(shared_indexes, &key, HASH_REMOVE, nullptr);
+  LWLockRelease(shared->lock);
+}
+
 void ForgetDatabase(Oid database) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;

@@ -140,6 +140,8 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
 // Keys of all entries (of one database, if given), palloc'd.
 int ListEntries(Oid database, IndexKey** keys);
 
+// Removes an entry that nobody claims; its files are the sweep's then.
+void ForgetEntry(const IndexKey& key);
 // Removes the entries of a database that has been dropped.
 void ForgetDatabase(Oid database);
 
