@@ -316,14 +316,15 @@ sub exited
 	return !defined $line || $line =~ /^\d+ \(.*\) Z/;
 }
 
-# Kills the postmaster with SIGKILL and, with `all`, its children too (as losing power would); waits until no
-# process of it is left. Returns whether they left by themselves in time.
+# Kills the postmaster with SIGKILL and, with `all`, its children before it (as losing power would, nobody gets to roll
+# back); waits until no process of it is left. Returns whether they left by themselves in time.
 sub kill_server
 {
 	my ($node, %params) = @_;
+	kill('STOP', $node->{_pid}) if $params{all};
 	my @pids = (server_pids($node), $node->{_pid});
-	$node->kill9;
 	if ($params{all}) { kill(9, $_) foreach @pids; }
+	$node->kill9;
 	my $gone = wait_until('the killed server\'s processes to leave',
 		sub { !grep { !exited($_) } @pids }, $params{seconds} || 30);
 	if (!$gone) { kill(9, $_) foreach grep { !exited($_) } @pids; }
