@@ -128,11 +128,15 @@ void PassRequestOn(const IndexKey& key, uint64 request) {
   WakeLauncher();
 }
 
-// Lets go of an index that is gone, or lives in another file by now: the sweep removes the entry.
+// Lets go of an index that is gone, or lives in another file by now. REQUIRES: its lock is held, so that it
+// is not of a transaction that may commit yet. Where a crash has left its file behind the sweep would not
+// know.
 void LetGo(const IndexKey& key) {
   ThrowIfFailed(Guard([&] { return DropWork(state.builder, key); }));
   ChangeEntry(key, [](IndexFields& f) { UpdateClaim(f, nullptr); });
   AnswerRequest(key, RequestOutcome::kGone);
+  if (!OidIsValid(RelationOfFile(key))) ForgetEntry(key);
+  InvalidateCatalogSnapshot();
 }
 
 // Goes on comparing loaded segments with the log, for a short while.
@@ -278,7 +282,11 @@ void WorkOnIndex(Visit* visit) {
                       GeometryOf(*meta)};
   ThrowIfFailed(Guard([&] { return BeginVisit(builder, facts); }));
   IndexWork* work = builder->visited;
-  if (MapValidated(index, &visit->reader, &work->mapping) == Coverage::kDeferred) return;
+  if (MapValidated(index, &visit->reader, &work->mapping) == Coverage::kDeferred) {
+    // Replay may never get as far as the segments: nobody must wait for it.
+    AnswerRequest(visit->key, RequestOutcome::kDeferred);
+    return;
+  }
   if (work->mapping == nullptr) return;  // no room in shared memory
 
   bool vacuumed = false;

@@ -28,6 +28,7 @@ constexpr long kNapMilliseconds = 1000;
 constexpr int kSweepSeconds = 20;
 constexpr int kDatabaseListSeconds = 30;
 constexpr int kRelistSeconds = 2;
+constexpr int kRestartSeconds = 1;        // between starts of a database's builders, however they end
 constexpr int kStartingSeconds = 30;      // a builder that has not reported by then never started
 constexpr int kReplaySeconds = 5;         // between visits of a standby's databases while replay goes on
 constexpr int kReplayVacuumSeconds = 60;  // the same for counting dead entries
@@ -52,6 +53,7 @@ struct LauncherState {
   TimestampTz next_relist;  // not before, however much work there is in unlisted databases
   Oid databases[kMaxDatabases];
   bool visited[kMaxDatabases];
+  TimestampTz started[kMaxDatabases];  // the last builder
   int database_count;
 };
 
@@ -183,12 +185,25 @@ void ListDatabases() {
   CommitTransactionCommand();
 
   bool visited[kMaxDatabases] = {};
+  TimestampTz started[kMaxDatabases] = {};
   for (int i = 0; i < count; i++)
     for (int j = 0; j < state.database_count; j++)
-      if (state.databases[j] == found[i]) visited[i] = state.visited[j];
+      if (state.databases[j] == found[i]) {
+        visited[i] = state.visited[j];
+        started[i] = state.started[j];
+      }
   memcpy(state.databases, found, sizeof(Oid) * count);
   memcpy(state.visited, visited, sizeof(bool) * count);
+  memcpy(state.started, started, sizeof(TimestampTz) * count);
   state.database_count = count;
+}
+
+// False if it has been dropped since the databases were listed, which replay does without a word.
+bool DatabaseExists(Oid database) {
+  StartTransactionCommand();
+  bool there = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+  CommitTransactionCommand();
+  return there;
 }
 
 bool HasWork(Oid database, TimestampTz now) {
@@ -363,9 +378,15 @@ void StartBuilders(TimestampTz now) {
   for (int i = 0; i < state.database_count; i++) {
     Oid database = state.databases[i];
     if (state.visited[i] && !HasWork(database, now)) continue;
+    if (now < state.started[i] + int64{kRestartSeconds} * USECS_PER_SEC) continue;
     int slot;
     if (!MayStart(database, now, &slot)) {
       if (slot < 0 && !HasBuilder(database)) MakeRoom(now);
+      continue;
+    }
+    if (!DatabaseExists(database)) {
+      ForgetDatabase(database);
+      state.visited[i] = true;
       continue;
     }
     if (!StartBuilder(database, now, slot)) {
@@ -373,6 +394,7 @@ void StartBuilders(TimestampTz now) {
       return;
     }
     state.visited[i] = true;
+    state.started[i] = now;
   }
 }
 

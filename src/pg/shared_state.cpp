@@ -4,6 +4,8 @@
 
 #include "pg/options.hpp"
 
+#include <sys/stat.h>
+
 namespace vecckpt {
 
 SharedState* shared = nullptr;
@@ -11,7 +13,23 @@ HTAB* shared_indexes = nullptr;
 
 namespace {
 constexpr char kTranche[] = "vecckpt";
+
+// When this process's database was made, from the file that comes first in its folder; 0 if that is unknown.
+// A standby replays DROP DATABASE and CREATE DATABASE ... OID without a word. The log of a copied database
+// has its template's identity, so nothing else tells an entry of the one that is gone from one of the new
+// one.
+uint64 DatabaseBirth() {
+  static uint64 birth = 0;  // a database in use is not dropped
+  if (birth != 0 || DatabasePath == nullptr) return birth;
+  char path[MAXPGPATH];
+  struct stat file;
+  snprintf(path, sizeof(path), "%s/PG_VERSION", DatabasePath);
+  if (stat(path, &file) == 0)
+    birth = uint64{1000000000} * static_cast<uint64>(file.st_mtim.tv_sec) +
+            static_cast<uint64>(file.st_mtim.tv_nsec);
+  return birth;
 }
+}  // namespace
 
 void RequestSharedMemory() {
   RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)) + hash_estimate_size(max_indexes, sizeof(IndexEntry)));
@@ -64,13 +82,16 @@ bool SnapshotEntry(const IndexKey& key, IndexFields* fields) {
 
 bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persistence) {
   IndexFields fields;
-  if (SnapshotEntry(key, &fields) && fields.identity == identity && fields.index_oid == index_oid)
+  uint64 birth = DatabaseBirth();
+  if (SnapshotEntry(key, &fields) && fields.identity == identity && fields.index_oid == index_oid &&
+      fields.database_birth == birth)
     return true;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   IndexEntry* entry = CreateEntry(key);
   if (entry != nullptr) {
     SpinLockAcquire(&entry->mutex);
-    if (entry->f.identity != identity) {
+    bool other_database = entry->f.database_birth != 0 && entry->f.database_birth != birth;
+    if (entry->f.identity != identity || other_database) {
       // Generations go on counting, so that nobody takes an old one for a new one.
       entry->f.identity = identity;
       entry->f.current = {entry->f.current.number + 1, 0};
@@ -81,6 +102,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
       entry->f.last_error[0] = '\0';
     }
     entry->f.index_oid = index_oid;
+    entry->f.database_birth = birth;
     entry->f.persistence = persistence;
     SpinLockRelease(&entry->mutex);
     pg_atomic_write_u32(&entry->has_tail, 1);
@@ -123,6 +145,13 @@ int ListEntries(Oid database, IndexKey** keys) {
   }
   LWLockRelease(shared->lock);
   return count;
+}
+
+void ForgetEntry(const IndexKey& key) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  IndexEntry* entry = FindEntry(key);
+  if (entry != nullptr && entry->f.claim == 0) hash_search(shared_indexes, &key, HASH_REMOVE, nullptr);
+  LWLockRelease(shared->lock);
 }
 
 void ForgetDatabase(Oid database) {

@@ -20,7 +20,7 @@ constexpr int kMaxBuilders = 4;
 constexpr int kMaxWriters = 1024;
 constexpr int kMaxSuspensions = 16;
 
-enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone };
+enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
 
 struct IndexCounters {
   pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;
@@ -36,9 +36,10 @@ struct Generation {
 struct IndexFields {
   uint64 identity;  // of the log that the generation describes
   Oid index_oid;
-  char persistence;  // 'p' or 'u'
-  bool validated;    // generation compared with the log, small sections checked
-  bool verified;     // every section of its segments checked
+  uint64 database_birth;  // see EnsureEntry; 0: nobody has looked since the start
+  char persistence;       // 'p' or 'u'
+  bool validated;         // generation compared with the log, small sections checked
+  bool verified;          // every section of its segments checked
   Generation current;
   Generation durable;
   TimestampTz durable_time;
@@ -114,8 +115,8 @@ IndexEntry* CreateEntry(const IndexKey& key);
 
 // A copy of an entry's fields; false if there is no such entry. Takes and releases the locks.
 bool SnapshotEntry(const IndexKey& key, IndexFields* fields);
-// Makes sure that there is an entry for this identity; an entry of another identity starts anew. False: no
-// room.
+// Makes sure that there is an entry for this identity; an entry of another identity starts anew, and so does
+// one of a database that had this database's OID before. False: no room.
 bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persistence);
 
 // Runs `change` on an entry's fields under its mutex; assignments only. False if there is no such entry.
@@ -140,6 +141,8 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
 // Keys of all entries (of one database, if given), palloc'd.
 int ListEntries(Oid database, IndexKey** keys);
 
+// Removes an entry that nobody claims; its files are the sweep's then.
+void ForgetEntry(const IndexKey& key);
 // Removes the entries of a database that has been dropped.
 void ForgetDatabase(Oid database);
 

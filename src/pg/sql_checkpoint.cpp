@@ -3,6 +3,8 @@
 
 #include "pg/pg.hpp"
 
+#include "pg/catalog.hpp"
+#include "pg/log_read.hpp"
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 
@@ -76,9 +78,30 @@ const char* NameOf(const IndexKey& key, const IndexFields& fields) {
                          : psprintf("%u/%u/%u", key.database, key.tablespace, key.relation);
 }
 
-// Indexes of this database that nobody has met yet get an entry, so that they are checkpointed too.
+// Gives an index an entry if nobody has met it yet: of a copied database, say, or on a new standby.
+void Meet(Relation index) {
+  IndexKey key = KeyOf(index);
+  IndexFields fields;
+  if (SnapshotEntry(key, &fields)) return;
+  if (index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress()) return;
+  LogReader reader;
+  if (OpenLog(&reader, index, nullptr))
+    EnsureEntry(key, reader.meta->identity, RelationGetRelid(index), index->rd_rel->relpersistence);
+}
+
+// All indexes of this database. One that somebody holds exclusively is his to make known.
 void MeetIndexes() {
-  WakeBuilder(MyDatabaseId);
+  Oid* oids;
+  int count = ListVhnswIndexes(&oids);
+  for (int i = 0; i < count; i++) {
+    if (!ConditionalLockRelationOid(oids[i], AccessShareLock)) continue;
+    Relation index = try_relation_open(oids[i], NoLock);
+    if (index != nullptr) {
+      Meet(index);
+      relation_close(index, NoLock);
+    }
+    UnlockRelationOid(oids[i], AccessShareLock);
+  }
 }
 
 }  // namespace
@@ -107,6 +130,11 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
       case RequestOutcome::kLocked:
         ereport(WARNING, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                           errmsg("index %s is locked and was not checkpointed", NameOf(keys[i], fields))));
+        break;
+      case RequestOutcome::kDeferred:
+        ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                          errmsg("index %s was not checkpointed, its segments are ahead of replay",
+                                 NameOf(keys[i], fields))));
         break;
       case RequestOutcome::kGone:
         break;  // dropped meanwhile
@@ -142,17 +170,9 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
                     errmsg("could not obtain lock on index \"%s\"", get_rel_name(index_oid))));
   Relation index = relation_open(index_oid, NoLock);
   IndexKey key = KeyOf(index);
-  IndexFields fields;
-  bool known = SnapshotEntry(key, &fields);
+  Meet(index);
   relation_close(index, AccessShareLock);
-  if (!known) {
-    WakeBuilder(key.database);
-    for (int i = 0; i < 100 && !SnapshotEntry(key, &fields); i++) {
-      WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, PG_WAIT_EXTENSION);
-      ResetLatch(MyLatch);
-      CHECK_FOR_INTERRUPTS();
-    }
-  }
+  IndexFields fields;
   uint64 request = DrawRequest();
   SendRequest(key, request);
   if (!WaitForAnswer(key, request, &fields) || fields.outcome == RequestOutcome::kGone)
@@ -163,6 +183,11 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
   if (fields.outcome == RequestOutcome::kLocked)
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                     errmsg("could not checkpoint index \"%s\", it is locked", get_rel_name(index_oid))));
+  if (fields.outcome == RequestOutcome::kDeferred)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("could not checkpoint index \"%s\", its segments are ahead of replay",
+                           get_rel_name(index_oid)),
+                    errdetail("They are compared with the log once the server has replayed that far.")));
   if (fields.outcome == RequestOutcome::kFailed)
     ereport(ERROR, (errcode(ERRCODE_IO_ERROR), errmsg("could not checkpoint index \"%s\": %s",
                                                       get_rel_name(index_oid), fields.last_error)));

@@ -126,14 +126,10 @@ Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* noti
   for (const std::string& name : *names)
     if (auto parsed = ParseFileName(name)) files[parsed->key].emplace_back(name, *parsed);
   for (int i = 0; i < count; i++) {
-    if (!gone[i]) {
+    if (gone[i])
+      ForgetEntry(keys[i]);
+    else
       files[keys[i]];  // an entry whose files are all gone is looked at too
-      continue;
-    }
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    IndexEntry* entry = FindEntry(keys[i]);
-    if (entry != nullptr && entry->f.claim == 0) hash_search(shared_indexes, &keys[i], HASH_REMOVE, nullptr);
-    LWLockRelease(shared->lock);
   }
   Status first_failure;
   for (const auto& [key, list] : files) {

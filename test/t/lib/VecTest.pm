@@ -18,7 +18,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
-  exact_everywhere probes_differ probes_ok plan_uses_index
+  exact_everywhere rows_differ probes_differ probes_ok plan_uses_index check_index ask
   wait_until log_since log_size wait_log_since
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
@@ -32,6 +32,19 @@ SET vhnsw.ef_search = 10000;
 SET vhnsw.max_scan_tuples = 2000000000;
 SET vhnsw.scan_mem_multiplier = 1000;
 SQL
+
+# The result of a query. On a standby it is asked again where replay has cancelled it: VACUUM on the primary may.
+sub ask
+{
+	my ($node, $database, $sql) = @_;
+	foreach my $try (1 .. 100)
+	{
+		my ($code, $out, $err) = $node->psql($database, $sql);
+		return $out if $code == 0;
+		die "query failed: $err\n$sql" unless $err =~ /conflict with recovery/;
+	}
+	die "always cancelled by replay: $sql";
+}
 
 # Seeds perl's rand() from VECCKPT_SEED or the clock, and says so.
 sub seed_random
@@ -112,7 +125,7 @@ sub probes_differ
 		$params{probes}   || 'SELECT id, v FROM probes',
 		$params{limit}    || 10,
 		$params{operator} || '<->');
-	return $node->safe_psql($params{database} || 'postgres', "$EXHAUSTIVE SELECT count(*) FROM ($query) q");
+	return ask($node, $params{database} || 'postgres', "$EXHAUSTIVE SELECT count(*) FROM ($query) q");
 }
 
 sub probes_ok
@@ -125,23 +138,40 @@ sub probes_ok
 sub plan_uses_index
 {
 	my ($node, $query, $index, $database) = @_;
-	my $plan = $node->safe_psql($database || 'postgres', "$EXHAUSTIVE EXPLAIN (COSTS OFF) $query");
+	my $plan = ask($node, $database || 'postgres', "$EXHAUSTIVE EXPLAIN (COSTS OFF) $query");
 	return $plan =~ /Index Scan using \Q$index\E/;
 }
 
-# One test: a scan of the whole table by the index, without LIMIT, returns the same rows as a scan of the heap,
-# each once, in the order of their distances. Prints counts where it does not. With `large`, for a table of more
-# entries than ef_search can be: in relaxed order, because strict order may drop what is found late.
+# One test: vec_index_check, where the extension has it, finds nothing wrong with an index and its table.
+sub check_index
+{
+	my ($node, $index, $name, %params) = @_;
+	my $database = $params{database} || 'postgres';
+	my $there = ask($node, $database, "SELECT to_regprocedure('vec_index_check(regclass, boolean)') IS NOT NULL");
+	return pass("$name (there is no vec_index_check)") unless $there eq 't';
+	return is(ask($node, $database, "SELECT * FROM vec_index_check('$index', true)"), '', $name);
+}
+
+# One test: rows_differ finds no difference.
 sub exact_everywhere
 {
 	my ($node, $table, $name, %params) = @_;
+	return is(rows_differ($node, $table, %params), '0 missing, 0 too many, 0 twice, 0 out of order', $name);
+}
+
+# Compares a scan of the whole table by the index, without LIMIT, with a scan of the heap: the same rows, each once, in
+# the order of their distances. Counts the differences. With `large`, for a table of more entries than ef_search can
+# be: in relaxed order, because strict order may drop what is found late.
+sub rows_differ
+{
+	my ($node, $table, %params) = @_;
 	my $database = $params{database} || 'postgres';
 	my $operator = $params{operator} || '<->';
 	my $probe    = $params{probe}    || "SELECT v FROM $table ORDER BY id LIMIT 1";
 	my $order    = $params{large} ? 'SET vhnsw.iterative_scan = relaxed_order;' : '';
 	my $disorder = $params{large} ? 'false' : 'before > d';
-	my $result   = $node->safe_psql(
-		$database, qq(
+	return ask(
+		$node, $database, qq(
 $EXHAUSTIVE
 $order
 SELECT format('%s missing, %s too many, %s twice, %s out of order',
@@ -154,7 +184,6 @@ FULL JOIN (SELECT id, min(d) AS d, count(*) AS times, bool_or($disorder) AS diso
            GROUP BY id) x
 ON x.id = h.id AND x.d = h.d;
 ));
-	return is($result, '0 missing, 0 too many, 0 twice, 0 out of order', $name);
 }
 
 # Calls `condition` until it is true, at most `seconds`; says what was waited for in vain.
@@ -287,14 +316,15 @@ sub exited
 	return !defined $line || $line =~ /^\d+ \(.*\) Z/;
 }
 
-# Kills the postmaster with SIGKILL and, with `all`, its children too (as losing power would); waits until no
-# process of it is left. Returns whether they left by themselves in time.
+# Kills the postmaster with SIGKILL and, with `all`, its children before it (as losing power would, nobody gets to roll
+# back); waits until no process of it is left. Returns whether they left by themselves in time.
 sub kill_server
 {
 	my ($node, %params) = @_;
+	kill('STOP', $node->{_pid}) if $params{all};
 	my @pids = (server_pids($node), $node->{_pid});
-	$node->kill9;
 	if ($params{all}) { kill(9, $_) foreach @pids; }
+	$node->kill9;
 	my $gone = wait_until('the killed server\'s processes to leave',
 		sub { !grep { !exited($_) } @pids }, $params{seconds} || 30);
 	if (!$gone) { kill(9, $_) foreach grep { !exited($_) } @pids; }
