@@ -23,6 +23,7 @@ OBJS = \
 	src/hnsw/graph_inserter.o \
 	src/hnsw/graph_repair.o \
 	src/hnsw/graph_search.o \
+	src/hnsw/half_kernels.o \
 	src/hnsw/kernels.o \
 	src/hnsw/nibble_kernels.o \
 	src/hnsw/scalar_codec.o \
@@ -92,7 +93,8 @@ PROVE_FLAGS += -I test/t/lib
 PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) \
 	-isystem $(shell $(PG_CONFIG) --pkgincludedir)/internal -MMD -MP \
 	'-DPGDLLEXPORT=__attribute__((visibility("default")))'
-PG_CXXFLAGS = -std=c++20 -O2 -fno-math-errno -Wall -Wextra -Werror -Wno-register -fPIC -fvisibility=hidden -fvisibility-inlines-hidden
+# -ffp-contract=off -fno-math-errno: sums in the same order have the same bits in every function.
+PG_CXXFLAGS = -std=c++20 -O2 -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror -Wno-register -fPIC -fvisibility=hidden -fvisibility-inlines-hidden
 # What clang says about gcc's options and attributes, which PostgreSQL's configuration brings, and about its macros.
 ifneq (,$(findstring clang,$(CXX)))
 PG_CXXFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes -Wno-deprecated-volatile

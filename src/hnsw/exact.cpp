@@ -1,17 +1,19 @@
-// See exact.hpp. The sums are in kernels.cpp.
+// See exact.hpp. The sums are in kernels.cpp and half_kernels.cpp.
 
 #include "hnsw/exact.hpp"
 
 #include <algorithm>
 #include <cmath>
 
+#include "hnsw/half_kernels.hpp"
 #include "hnsw/kernels.hpp"
 
 namespace vecckpt {
 
 namespace {
 
-double CosineDistance(const float* a, const float* b, size_t dims) {
+template <typename A, typename B>
+double CosineDistance(const A* a, const B* b, size_t dims) {
   const CosineTerms terms = SumCosineTerms(a, b, dims);
   // The root of the product, not the product of the roots: it is exact where a equals b, so that a vector's
   // distance to itself is 0. The squared norms lie between 2^-298 and 2^270: their product is in range.
@@ -20,9 +22,8 @@ double CosineDistance(const float* a, const float* b, size_t dims) {
   return std::clamp(1.0 - terms.product / norms, 0.0, 2.0);
 }
 
-}  // namespace
-
-double ExactDistance(Metric metric, const float* a, const float* b, size_t dims) {
+template <typename A, typename B>
+double Distance(Metric metric, const A* a, const B* b, size_t dims) {
   switch (metric) {
     case Metric::kL2:
       return SumOfSquaredDifferences(a, b, dims);
@@ -35,6 +36,20 @@ double ExactDistance(Metric metric, const float* a, const float* b, size_t dims)
       return SumOfAbsoluteDifferences(a, b, dims);
   }
   return 0;
+}
+
+}  // namespace
+
+double ExactDistance(Metric metric, const float* a, const float* b, size_t dims) {
+  return Distance(metric, a, b, dims);
+}
+
+double ExactDistance(Metric metric, const float* a, const Half* b, size_t dims) {
+  return Distance(metric, a, b, dims);
+}
+
+double ExactDistance(Metric metric, const Half* a, const Half* b, size_t dims) {
+  return Distance(metric, a, b, dims);
 }
 
 double SqlDistance(Metric metric, double search_distance) {

@@ -18,6 +18,11 @@ constexpr bool IsCodeKind(uint8_t value) {
 
 constexpr uint32_t kMaxDims = 16000;
 
+// A float16 value (IEEE 754 binary16): 1 bit sign, 5 bits exponent, 10 bits mantissa.
+struct Half {
+  uint16_t bits;
+};
+
 // Ends a list of links that is not full.
 constexpr uint32_t kNoNode = 0xFFFFFFFFu;
 

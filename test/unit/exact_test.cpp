@@ -1,4 +1,5 @@
-// The exact kernel against scalar sums in long double.
+// The exact kernel, on every instruction set, against scalar sums in long double. float16 vectors are tested
+// in half_kernels_test.cpp.
 
 #include "hnsw/exact.hpp"
 
@@ -9,6 +10,8 @@
 #include <limits>
 #include <random>
 #include <vector>
+
+#include "kernel_testing.hpp"
 
 namespace vecckpt {
 namespace {
@@ -69,27 +72,31 @@ void ExpectMatches(Metric metric, const std::vector<float>& a, const std::vector
 }
 
 TEST(Exact, MatchesLongDoubleAtEveryDimension) {
-  std::mt19937_64 random(1);
-  for (const size_t dims : AllDims()) {
-    for (const Metric metric : kMetrics) {
-      ExpectMatches(metric, RandomVector(dims, 1, random), RandomVector(dims, 1, random));
+  OnEveryTarget([] {
+    std::mt19937_64 random(1);
+    for (const size_t dims : AllDims()) {
+      for (const Metric metric : kMetrics) {
+        ExpectMatches(metric, RandomVector(dims, 1, random), RandomVector(dims, 1, random));
+      }
     }
-  }
+  });
 }
 
 TEST(Exact, MatchesLongDoubleAtExtremeScales) {
-  std::mt19937_64 random(2);
-  for (const float scale : {FLT_TRUE_MIN * 1000, FLT_MIN, 1e-20f, 1e20f, FLT_MAX}) {
-    for (const size_t dims : {1, 7, 33, 768, 16000}) {
-      for (const Metric metric : kMetrics) {
-        const std::vector<float> a = RandomVector(dims, scale, random);
-        std::vector<float> b = RandomVector(dims, scale, random);
-        ExpectMatches(metric, a, b);
-        b = RandomVector(dims, 1, random);
-        ExpectMatches(metric, a, b);
+  OnEveryTarget([] {
+    std::mt19937_64 random(2);
+    for (const float scale : {FLT_TRUE_MIN * 1000, FLT_MIN, 1e-20f, 1e20f, FLT_MAX}) {
+      for (const size_t dims : {1, 7, 33, 768, 16000}) {
+        for (const Metric metric : kMetrics) {
+          const std::vector<float> a = RandomVector(dims, scale, random);
+          std::vector<float> b = RandomVector(dims, scale, random);
+          ExpectMatches(metric, a, b);
+          b = RandomVector(dims, 1, random);
+          ExpectMatches(metric, a, b);
+        }
       }
     }
-  }
+  });
 }
 
 TEST(Exact, LargestAndSmallestValuesNeitherOverflowNorVanish) {
@@ -124,18 +131,20 @@ TEST(Exact, ResultDoesNotDependOnAlignmentOrOrderOfArguments) {
 }
 
 TEST(Exact, CosineStaysInRange) {
-  std::mt19937_64 random(4);
-  for (const size_t dims : AllDims()) {
-    const std::vector<float> a = RandomVector(dims, 3, random);
-    std::vector<float> opposite(a), doubled(a);
-    for (float& value : opposite) value = -value;
-    for (float& value : doubled) value *= 1.7f;
-    EXPECT_EQ(ExactDistance(Metric::kCosine, a.data(), a.data(), dims), 0);
-    EXPECT_EQ(ExactDistance(Metric::kCosine, a.data(), opposite.data(), dims), 2);
-    EXPECT_GE(ExactDistance(Metric::kCosine, a.data(), doubled.data(), dims), 0);
-    const std::vector<float> zero(dims, 0.0f);
-    EXPECT_TRUE(std::isnan(ExactDistance(Metric::kCosine, a.data(), zero.data(), dims)));
-  }
+  OnEveryTarget([] {
+    std::mt19937_64 random(4);
+    for (const size_t dims : AllDims()) {
+      const std::vector<float> a = RandomVector(dims, 3, random);
+      std::vector<float> opposite(a), doubled(a);
+      for (float& value : opposite) value = -value;
+      for (float& value : doubled) value *= 1.7f;
+      EXPECT_EQ(ExactDistance(Metric::kCosine, a.data(), a.data(), dims), 0);
+      EXPECT_EQ(ExactDistance(Metric::kCosine, a.data(), opposite.data(), dims), 2);
+      EXPECT_GE(ExactDistance(Metric::kCosine, a.data(), doubled.data(), dims), 0);
+      const std::vector<float> zero(dims, 0.0f);
+      EXPECT_TRUE(std::isnan(ExactDistance(Metric::kCosine, a.data(), zero.data(), dims)));
+    }
+  });
 }
 
 TEST(Exact, ProductOfZeroIsNotNegativeZero) {

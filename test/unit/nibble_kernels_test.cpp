@@ -5,35 +5,17 @@
 
 #include <gtest/gtest.h>
 
-#include <hwy/targets.h>
-
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "hnsw/types.hpp"
+#include "kernel_testing.hpp"
 
 namespace vecckpt {
 namespace {
 
-std::vector<size_t> Lengths() {
-  std::vector<size_t> lengths{160, 191, 255, 256, 257, 300, 767, 768, 1000, 1536, kMaxDims - 1, kMaxDims};
-  for (size_t n = 0; n <= 129; ++n) lengths.push_back(n);
-  return lengths;
-}
-
-// In memory of exactly the size it needs, `shift` bytes from an aligned place: a sanitizer sees what reads
-// beyond it.
-template <typename T>
-struct Array {
-  Array(size_t size, size_t shift) : memory(new T[size + shift]()), data(memory.get() + shift) {}
-  std::unique_ptr<T[]> memory;
-  T* data;
-};
-
-Array<uint8_t> Pack(const std::vector<int>& levels, size_t n, size_t shift) {
-  Array<uint8_t> packed(NibbleBytes(n), shift);
+ExactArray<uint8_t> Pack(const std::vector<int>& levels, size_t n, size_t shift) {
+  ExactArray<uint8_t> packed(NibbleBytes(n), shift);
   for (size_t i = 0; i < n; ++i) {
     const NibblePlace place = NibblePlaceOf(i, n);
     packed.data[place.byte] = static_cast<uint8_t>(packed.data[place.byte] | levels[i] << place.shift);
@@ -43,15 +25,15 @@ Array<uint8_t> Pack(const std::vector<int>& levels, size_t n, size_t shift) {
 
 void Check(const NibbleKernels& kernels, const std::vector<int>& a, const std::vector<int>& b,
            const std::vector<int>& query) {
-  for (const size_t n : Lengths()) {
+  for (const size_t n : KernelLengths()) {
     int64_t unsigned_sum = 0, signed_sum = 0;
     for (size_t i = 0; i < n; ++i) {
       unsigned_sum += int64_t{a[i]} * b[i];
       signed_sum += int64_t{a[i]} * query[i];
     }
     for (const size_t shift : {0u, 1u, 24u}) {
-      const Array<uint8_t> x = Pack(a, n, shift), y = Pack(b, n, 2 * shift);
-      const Array<int8_t> z(n, 3 * shift);
+      const ExactArray<uint8_t> x = Pack(a, n, shift), y = Pack(b, n, 2 * shift);
+      const ExactArray<int8_t> z(n, 3 * shift);
       for (size_t i = 0; i < n; ++i) z.data[i] = static_cast<int8_t>(query[i]);
       ASSERT_EQ(kernels.dot(x.data, y.data, n), unsigned_sum) << kernels.name << ", n = " << n;
       ASSERT_EQ(kernels.dot(y.data, x.data, n), unsigned_sum) << kernels.name << ", n = " << n;
@@ -84,19 +66,12 @@ TEST(NibbleKernels, AllImplementationsAreExact) {
 TEST(NibbleKernels, PortableOneIsExactOnEveryTarget) {
   const NibbleKernels& portable = AllNibbleKernels().back();
   EXPECT_EQ(portable.name, std::string("highway"));
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    CheckAll(portable);
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  OnEveryTarget([&] { CheckAll(portable); });
 }
 
 // Each dimension has a place of its own, in no more bytes than needed.
 TEST(NibbleKernels, PlacesAreDistinctAndCompact) {
-  for (const size_t n : Lengths()) {
+  for (const size_t n : KernelLengths()) {
     std::vector<int> taken(2 * NibbleBytes(n), 0);
     for (size_t i = 0; i < n; ++i) {
       const NibblePlace place = NibblePlaceOf(i, n);
