@@ -51,6 +51,7 @@ struct ManifestSegment {
   uint32_t repaired = 0;
   uint32_t stride = 0;
   uint32_t reserved = 0;
+  bool operator==(const ManifestSegment&) const = default;
 };
 
 struct Manifest {

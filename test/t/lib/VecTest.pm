@@ -18,7 +18,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
-  exact_everywhere probes_differ probes_ok plan_uses_index
+  exact_everywhere probes_differ probes_ok plan_uses_index index_check_ok
   wait_until log_since log_size wait_log_since
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
@@ -155,6 +155,18 @@ FULL JOIN (SELECT id, min(d) AS d, count(*) AS times, bool_or($disorder) AS diso
 ON x.id = h.id AND x.d = h.d;
 ));
 	return is($result, '0 missing, 0 too many, 0 twice, 0 out of order', $name);
+}
+
+# One test: vec_index_check finds nothing wrong with an index, its log, its segments, its rows. Prints what it finds.
+# `heapallindexed => 0` leaves the rows out.
+sub index_check_ok
+{
+	my ($node, $index, $name, %params) = @_;
+	my $rows = !exists $params{heapallindexed} || $params{heapallindexed} ? 'true' : 'false';
+	return is(
+		$node->safe_psql(
+			$params{database} || 'postgres', "SELECT severity, place, message FROM vec_index_check('$index', $rows)"),
+		'', $name);
 }
 
 # Calls `condition` until it is true, at most `seconds`; says what was waited for in vain.
