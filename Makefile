@@ -14,12 +14,14 @@ OBJS = \
 	src/os/file.o \
 	src/os/mapping.o \
 	src/hnsw/byte_kernels.o \
+	src/hnsw/code_check.o \
 	src/hnsw/codec.o \
 	src/hnsw/codec_none.o \
 	src/hnsw/codec_sq4.o \
 	src/hnsw/codec_sq8.o \
 	src/hnsw/exact.o \
 	src/hnsw/graph_builder.o \
+	src/hnsw/graph_check.o \
 	src/hnsw/graph_inserter.o \
 	src/hnsw/graph_repair.o \
 	src/hnsw/graph_search.o \
@@ -31,8 +33,10 @@ OBJS = \
 	src/segment/manifest.o \
 	src/segment/names.o \
 	src/segment/segment.o \
+	src/segment/segment_check.o \
 	src/segment/segment_format.o \
 	src/segment/segment_writer.o \
+	src/segment/slot_set.o \
 	src/index/graph_job.o \
 	src/index/job_inputs.o \
 	src/index/liveness.o \
@@ -69,6 +73,13 @@ OBJS = \
 	src/pg/options.o \
 	src/pg/reload.o \
 	src/pg/shared_state.o \
+	src/pg/sql_check.o \
+	src/pg/sql_check_extents.o \
+	src/pg/sql_check_free.o \
+	src/pg/sql_check_heap.o \
+	src/pg/sql_check_meta.o \
+	src/pg/sql_check_pages.o \
+	src/pg/sql_check_segments.o \
 	src/pg/sql_checkpoint.o \
 	src/pg/sql_distance.o \
 	src/pg/sql_views.o \
@@ -79,7 +90,7 @@ OBJS = \
 	src/pg/wall.o
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
-REGRESS = functions options reloptions create_index query dimensions ddl transactions checkpoint views extension
+REGRESS = functions options reloptions create_index query dimensions ddl transactions checkpoint views check extension
 REGRESS_OPTS = --load-extension=vecckpt
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=vecckpt

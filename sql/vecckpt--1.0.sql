@@ -103,6 +103,19 @@ REVOKE ALL ON FUNCTION vec_checkpoint(regclass) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION vec_checkpoint() TO pg_checkpoint;
 GRANT EXECUTE ON FUNCTION vec_checkpoint(regclass) TO pg_checkpoint;
 
+-- Checks.
+
+CREATE FUNCTION vec_index_check(
+    index regclass, heapallindexed boolean DEFAULT false,
+    OUT severity text, OUT place text, OUT message text
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vec_index_check(regclass, boolean) IS
+    'checks the log and the segments of a vhnsw index, and that every row of the table has its entry; one row a finding';
+
+-- As amcheck: for superusers, who may grant it.
+REVOKE ALL ON FUNCTION vec_index_check(regclass, boolean) FROM PUBLIC;
+
 -- Views.
 
 CREATE FUNCTION vec_index_info(

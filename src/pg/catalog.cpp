@@ -28,4 +28,16 @@ int ListVhnswIndexes(Oid** oids) {
   return count;
 }
 
+void RequireVhnswIndex(Oid oid, const char* partitions) {
+  HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
+  if (!HeapTupleIsValid(tuple))
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", oid)));
+  auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+  if (form->relkind != RELKIND_INDEX || form->relam != get_am_oid("vhnsw", true))
+    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                    errmsg("\"%s\" is not a vhnsw index", NameStr(form->relname)),
+                    form->relkind == RELKIND_PARTITIONED_INDEX ? errhint("%s", partitions) : 0));
+  ReleaseSysCache(tuple);
+}
+
 }  // namespace vecckpt

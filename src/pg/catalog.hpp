@@ -9,4 +9,8 @@ namespace vecckpt {
 // The OIDs of this database's vhnsw indexes that have storage, palloc'd. REQUIRES: a transaction.
 int ListVhnswIndexes(Oid** oids);
 
+// Raises an error unless the OID is that of a vhnsw index. `partitions`: the hint for a partitioned one,
+// which has no storage.
+void RequireVhnswIndex(Oid oid, const char* partitions);
+
 }  // namespace vecckpt

@@ -85,6 +85,13 @@ inline bool OwnsDatabase(Oid database, Oid role) {
 #endif
 }
 
+// Before expressions of a table's owner are evaluated for somebody else.
+inline void ProtectSearchPath() {
+#if PG_VERSION_NUM >= 170000
+  RestrictSearchPath();
+#endif
+}
+
 // The relation of this database that lives in a file; InvalidOid if there is none.
 inline Oid RelationOfFile(const IndexKey& key) {
 #if PG_VERSION_NUM >= 160000

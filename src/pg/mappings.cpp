@@ -18,18 +18,6 @@ Cache& MappingCache() {
   return *cache;
 }
 
-Status CheckSegment(const Segment& segment, const ManifestSegment& listed, const Manifest& manifest) {
-  const SegmentHeader& h = segment.header();
-  const Geometry& g = manifest.geometry;
-  if (h.segment_id != listed.id || h.checksum != listed.header_checksum || h.file_size != listed.file_size ||
-      h.identity != manifest.identity || !(h.range == listed.range) || h.dims != g.dims ||
-      h.slots_per_extent != g.slots_per_extent || h.metric != static_cast<uint8_t>(g.metric) ||
-      h.code_kind != static_cast<uint8_t>(g.code_kind) ||
-      (segment.kind() == SegmentKind::kGraph && h.m != g.m))
-    return Status::Corruption("segment \"" + segment.path() + "\" is not the one its manifest lists");
-  return Status::Ok();
-}
-
 std::shared_ptr<const Segment> FindMapped(const IndexMapping* mapping, uint64_t id) {
   if (mapping == nullptr) return nullptr;
   for (const auto& segment : mapping->segments)
@@ -60,7 +48,7 @@ Status OpenSegments(const Manifest& manifest, const IndexMapping* before, IndexM
       if (!opened.ok()) return opened.status();
       segment = *opened;
     }
-    VECCKPT_RETURN_IF_ERROR(CheckSegment(*segment, listed, manifest));
+    VECCKPT_RETURN_IF_ERROR(MatchManifest(*segment, listed, manifest));
     mapping->segments.push_back(std::move(segment));
     mapping->liveness.push_back(OpenLiveness(manifest, listed, before));
   }
@@ -79,6 +67,17 @@ Geometry GeometryOf(const MetaPage& meta) {
   geometry.element_type = static_cast<ElementType>(meta.element_type);
   geometry.code_kind = static_cast<CodeKind>(meta.code_kind);
   return geometry;
+}
+
+Status MatchManifest(const Segment& segment, const ManifestSegment& listed, const Manifest& manifest) {
+  const SegmentHeader& h = segment.header();
+  const Geometry& g = manifest.geometry;
+  if (!(Describe(h) == listed) || h.identity != manifest.identity || h.dims != g.dims ||
+      h.slots_per_extent != g.slots_per_extent || h.metric != static_cast<uint8_t>(g.metric) ||
+      h.code_kind != static_cast<uint8_t>(g.code_kind) ||
+      (segment.kind() == SegmentKind::kGraph && h.m != g.m))
+    return Status::Corruption("segment \"" + segment.path() + "\" is not the one its manifest lists");
+  return Status::Ok();
 }
 
 Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,

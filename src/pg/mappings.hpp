@@ -25,6 +25,9 @@ struct IndexMapping {
 
 Geometry GeometryOf(const MetaPage& meta);
 
+// C++ side. kCorruption unless the segment is the one that the manifest lists so.
+Status MatchManifest(const Segment& segment, const ManifestSegment& listed, const Manifest& manifest);
+
 // C++ side. The current generation, mapped. An empty mapping (no segments) where there is none or what there
 // was had to be set aside; null if the index has no entry. Segments are matched with the manifest, the
 // manifest with the geometry. *validated: it has been compared with the log (see validation.hpp).

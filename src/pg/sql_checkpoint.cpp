@@ -152,18 +152,7 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
   using namespace vecckpt;
   Oid index_oid = PG_GETARG_OID(0);
   RequireLauncher();
-  HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index_oid));
-  if (!HeapTupleIsValid(tuple))
-    ereport(ERROR,
-            (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", index_oid)));
-  auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-  if (form->relkind != RELKIND_INDEX || form->relam != get_am_oid("vhnsw", true))
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a vhnsw index", NameStr(form->relname)),
-         form->relkind == RELKIND_PARTITIONED_INDEX ? errhint("Checkpoint the indexes of its partitions.")
-                                                    : 0));
-  ReleaseSysCache(tuple);
+  RequireVhnswIndex(index_oid, "Checkpoint the indexes of its partitions.");
   // An index that somebody holds exclusively is reported, not waited for; so is one of our own transaction.
   if (!ConditionalLockRelationOid(index_oid, AccessShareLock))
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),

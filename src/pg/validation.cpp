@@ -54,30 +54,6 @@ Coverage CompareHighestLiving(LogReader* reader, const IndexMapping& mapping, Ex
   return same ? Coverage::kValid : Coverage::kInvalid;
 }
 
-// PostgreSQL side. Whether the coverage and its running hash are the log's.
-Coverage CheckCoverage(LogReader* reader, const IndexMapping& mapping) {
-  uint64 end = mapping.manifest.coverage_end();
-  if (end == 0) return Coverage::kValid;
-  // Checked in this order: recovery may end between, which only makes the verdict stricter than need be.
-  bool recovering = RecoveryInProgress();
-  if (mapping.manifest.max_lsn() > WalThatCounts(recovering) || end > LogEnd(reader))
-    return recovering ? Coverage::kDeferred : Coverage::kInvalid;
-
-  uint32 slots = reader->meta->slots_per_extent;
-  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-  Coverage verdict;
-  if (ReadDirectory(reader, (end - 1) / slots, copy)) {
-    uint32 count = static_cast<uint32>((end - 1) % slots + 1);
-    bool same = copy->header.used >= count && RunningHash(copy->header.running_hash, copy->slots, count) ==
-                                                  mapping.manifest.coverage_hash();
-    verdict = same ? Coverage::kValid : Coverage::kInvalid;
-  } else {
-    verdict = CompareHighestLiving(reader, mapping, copy);
-  }
-  pfree(copy);
-  return verdict;
-}
-
 // C++ side. Checks the small sections of one segment, a small file wholly, and sets it aside if it fails.
 Status VerifySections(const IndexMapping& mapping, const Segment& segment, bool* failed, Notices* notices) {
   bool whole = segment.file_size() <= kVerifyAtOnce;
@@ -167,6 +143,29 @@ void FinishValidation(const IndexKey& key, LogReader* reader, const IndexMapping
 
 }  // namespace
 
+Coverage CheckCoverage(LogReader* reader, const IndexMapping& mapping) {
+  uint64 end = mapping.manifest.coverage_end();
+  if (end == 0) return Coverage::kValid;
+  // Checked in this order: recovery may end between, which only makes the verdict stricter than need be.
+  bool recovering = RecoveryInProgress();
+  if (mapping.manifest.max_lsn() > WalThatCounts(recovering) || end > LogEnd(reader))
+    return recovering ? Coverage::kDeferred : Coverage::kInvalid;
+
+  uint32 slots = reader->meta->slots_per_extent;
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  Coverage verdict;
+  if (ReadDirectory(reader, (end - 1) / slots, copy)) {
+    uint32 count = static_cast<uint32>((end - 1) % slots + 1);
+    bool same = copy->header.used >= count && RunningHash(copy->header.running_hash, copy->slots, count) ==
+                                                  mapping.manifest.coverage_hash();
+    verdict = same ? Coverage::kValid : Coverage::kInvalid;
+  } else {
+    verdict = CompareHighestLiving(reader, mapping, copy);
+  }
+  pfree(copy);
+  return verdict;
+}
+
 Coverage MapValidated(Relation index, LogReader* reader, std::shared_ptr<const IndexMapping>* mapping) {
   IndexKey key = KeyOf(index);
   const MetaPage* meta = reader->meta;
@@ -203,23 +202,10 @@ Coverage MapValidated(Relation index, LogReader* reader, std::shared_ptr<const I
 }
 
 Status PrepareCompleteness(std::shared_ptr<const Segment> segment, CompletenessCheck* check) {
-  uint32 slots = segment->header().slots_per_extent;
-  std::span<const ExtentRecord> extents = segment->extents();
-  check->words_per_extent = (slots + 63) / 64;
-  check->present.assign(extents.size() * check->words_per_extent, 0);
-  for (uint32_t node = 0; node < segment->node_count(); node++) {
-    auto ordinals = segment->OrdinalsOf(node);
-    if (!ordinals) return Status::Corruption("segment \"" + segment->path() + "\" has bad entries");
-    for (uint64_t ordinal : *ordinals) {
-      const ExtentRecord* record = segment->ExtentOf(ordinal);
-      if (record == nullptr) return Status::Corruption("segment \"" + segment->path() + "\" has bad entries");
-      uint64_t slot = ordinal % slots;
-      check->present[(record - extents.data()) * check->words_per_extent + slot / 64] |= uint64_t{1}
-                                                                                         << (slot % 64);
-    }
-  }
-  PositionRange range = segment->range();
-  check->next_sequence = range.begin / slots;
+  Result<SlotSet> slots = SlotSet::Of(*segment);
+  if (!slots.ok()) return slots.status();
+  check->slots = std::move(*slots);
+  check->next_sequence = segment->range().begin / segment->header().slots_per_extent;
   check->end_sequence = check->next_sequence + SequencesOf(*segment);
   check->segment = std::move(segment);
   return Status::Ok();
@@ -240,13 +226,12 @@ Completeness CompareWithLog(LogReader* reader, CompletenessCheck* check, Timesta
     uint64 sequence = check->next_sequence;
     if (!ReadDirectory(reader, sequence, copy)) continue;
     const ExtentRecord* record = segment.ExtentOf(uint64{copy->header.extent} * slots);
-    const uint64_t* present = nullptr;
-    if (record != nullptr && record->sequence == sequence)
-      present = check->present.data() + (record - segment.extents().data()) * check->words_per_extent;
+    bool covered = record != nullptr && record->sequence == sequence;
+    size_t extent = covered ? record - segment.extents().data() : 0;
     for (uint32 slot = 0; slot < copy->header.used; slot++) {
       uint64 position = sequence * slots + slot;
       if (position < range.begin || position >= range.end || (copy->slots[slot].flags & kSlotDead)) continue;
-      if (present != nullptr && (present[slot / 64] >> (slot % 64) & 1)) continue;
+      if (covered && check->slots.Has(extent, slot)) continue;
       pfree(copy);
       return Completeness::kIncomplete;
     }

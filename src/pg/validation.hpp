@@ -15,9 +15,14 @@
 #include "pg/log_read.hpp"
 #include "pg/mappings.hpp"
 
+#include "segment/slot_set.hpp"
+
 namespace vecckpt {
 
 enum class Coverage { kValid, kDeferred, kInvalid };
+
+// PostgreSQL side. Whether a loaded generation's coverage and the running hash there are the log's.
+Coverage CheckCoverage(LogReader* reader, const IndexMapping& mapping);
 
 // PostgreSQL side. The current generation of an index, mapped and validated. What fails is set aside with a
 // LOG line. *mapping lives on the C++ heap; it is an empty mapping where there are no segments, null where
@@ -25,11 +30,10 @@ enum class Coverage { kValid, kDeferred, kInvalid };
 // the segments.
 Coverage MapValidated(Relation index, LogReader* reader, std::shared_ptr<const IndexMapping>* mapping);
 
-// Which slots of which extents a segment has entries for, and how far they have been compared with the log.
+// A segment's entries, and how far they have been compared with the log.
 struct CompletenessCheck {
   std::shared_ptr<const Segment> segment;
-  std::vector<uint64_t> present;  // words_per_extent words for each of the segment's extents
-  size_t words_per_extent = 0;
+  SlotSet slots;
   uint64 next_sequence = 0;  // to compare next
   uint64 end_sequence = 0;
 };

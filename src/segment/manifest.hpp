@@ -52,6 +52,7 @@ struct ManifestSegment {
   uint32_t stride = 0;
   uint32_t reserved = 0;
   uint64_t liveness_id = 0;  // of its liveness bitmap; 0: none, as no entry was known to be dead
+  bool operator==(const ManifestSegment&) const = default;
 };
 
 struct Manifest {

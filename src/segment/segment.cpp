@@ -17,7 +17,8 @@ namespace vecckpt {
 
 namespace {
 
-constexpr size_t kVerifyPiece = 4 << 20;  // bytes between looks at the cancel flag
+constexpr size_t kVerifyPiece = 4 << 20;    // bytes between looks at the cancel flag
+constexpr size_t kListsAPiece = 16 * 1024;  // lists of links, likewise
 
 constexpr uint32_t kMinM = 2;
 constexpr uint32_t kMaxM = 100;
@@ -187,6 +188,10 @@ Result<GraphView> ViewGraph(const SegmentHeader& header, Bytes links0, Bytes upp
   return view;
 }
 
+bool CancelSeen(const std::atomic<bool>* cancel) {
+  return cancel != nullptr && cancel->load(std::memory_order_relaxed);
+}
+
 // Every list of `length` links: below `limit` up to the sentinel.
 bool LinksInRange(std::span<const uint32_t> links, size_t length, uint32_t limit) {
   for (; !links.empty(); links = links.subspan(length)) {
@@ -196,6 +201,18 @@ bool LinksInRange(std::span<const uint32_t> links, size_t length, uint32_t limit
     }
   }
   return true;
+}
+
+// The same with looks at the cancel flag.
+Status CheckLinks(std::span<const uint32_t> links, size_t length, uint32_t limit, const Status& out_of_range,
+                  const std::atomic<bool>* cancel) {
+  while (!links.empty()) {
+    if (CancelSeen(cancel)) return Status::Cancelled();
+    const size_t piece = std::min(links.size(), length * kListsAPiece);
+    if (!LinksInRange(links.first(piece), length, limit)) return out_of_range;
+    links = links.subspan(piece);
+  }
+  return Status::Ok();
 }
 
 bool Monotonic(std::span<const uint32_t> offsets, uint64_t last) {
@@ -276,22 +293,29 @@ Status Segment::Verify(Depth depth, const std::atomic<bool>* cancel) const {
     const SectionKind kind = static_cast<SectionKind>(i);
     const bool indexed =
         kind == SectionKind::kCodec || kind == SectionKind::kEntries || kind == SectionKind::kExtents;
-    if (!indexed && depth != Depth::kAll) continue;
-    StreamingChecksum checksum;
-    for (Bytes rest = section(kind); !rest.empty();
-         rest = rest.subspan(std::min(rest.size(), kVerifyPiece))) {
-      if (cancel != nullptr && *cancel) return Status::Cancelled();
-      checksum.Update(rest.first(std::min(rest.size(), kVerifyPiece)));
-    }
-    if (checksum.Digest() != header_.sections[i].checksum) {
-      return CorruptSection(path_, kind, "checksum mismatch");
-    }
+    if (indexed || depth == Depth::kAll) VECCKPT_RETURN_IF_ERROR(VerifySection(kind, cancel));
   }
-  VECCKPT_RETURN_IF_ERROR(VerifyIndexed());
-  return depth == Depth::kAll ? VerifyRest() : Status::Ok();
+  return VerifyContents(depth, cancel);
 }
 
-Status Segment::VerifyIndexed() const {
+Status Segment::VerifySection(SectionKind kind, const std::atomic<bool>* cancel) const {
+  StreamingChecksum checksum;
+  for (Bytes rest = section(kind); !rest.empty(); rest = rest.subspan(std::min(rest.size(), kVerifyPiece))) {
+    if (CancelSeen(cancel)) return Status::Cancelled();
+    checksum.Update(rest.first(std::min(rest.size(), kVerifyPiece)));
+  }
+  if (checksum.Digest() != header_.sections[static_cast<uint32_t>(kind)].checksum) {
+    return CorruptSection(path_, kind, "checksum mismatch");
+  }
+  return Status::Ok();
+}
+
+Status Segment::VerifyContents(Depth depth, const std::atomic<bool>* cancel) const {
+  VECCKPT_RETURN_IF_ERROR(VerifyIndexed(cancel));
+  return depth == Depth::kAll ? VerifyRest(cancel) : Status::Ok();
+}
+
+Status Segment::VerifyIndexed(const std::atomic<bool>* cancel) const {
   const auto by_extent = [](const ExtentRecord& a, const ExtentRecord& b) { return a.extent < b.extent; };
   if (!StrictlyAscending(extents(), by_extent)) {
     return CorruptSection(path_, SectionKind::kExtents, "out of order");
@@ -303,6 +327,7 @@ Status Segment::VerifyIndexed() const {
   const ExtentRecord* record = nullptr;
   for (const uint64_t ordinal : ordinals_) {
     if (record != nullptr && ordinal / header_.slots_per_extent == record->extent) continue;
+    if (CancelSeen(cancel)) return Status::Cancelled();
     record = ExtentOf(ordinal);
     if (record == nullptr) {
       return CorruptSection(path_, SectionKind::kEntries,
@@ -313,7 +338,7 @@ Status Segment::VerifyIndexed() const {
 }
 
 // What kAll adds: orphans, gaps and every link.
-Status Segment::VerifyRest() const {
+Status Segment::VerifyRest(const std::atomic<bool>* cancel) const {
   if (!StrictlyAscending(orphans(), std::less<uint32_t>()) ||
       (!orphans().empty() && orphans().back() >= node_count())) {
     return CorruptSection(path_, SectionKind::kOrphans, "out of order or range");
@@ -328,19 +353,20 @@ Status Segment::VerifyRest() const {
   }
   if (kind() != SegmentKind::kGraph) return Status::Ok();
 
-  if (!LinksInRange(graph_.links0, size_t{graph_.m} * 2, node_count())) {
-    return CorruptSection(path_, SectionKind::kLinks0, "link out of range");
-  }
+  VECCKPT_RETURN_IF_ERROR(CheckLinks(graph_.links0, size_t{graph_.m} * 2, node_count(),
+                                     CorruptSection(path_, SectionKind::kLinks0, "link out of range"),
+                                     cancel));
   if (graph_.upper_offsets.empty()) return Status::Ok();
   const uint32_t rank_count = static_cast<uint32_t>(graph_.upper_nodes.size());
   if (!Monotonic(graph_.upper_offsets, graph_.upper_links.size() / graph_.m)) {
     return CorruptSection(path_, SectionKind::kUpper, "offsets out of order");
   }
+  const Status out_of_range = CorruptSection(path_, SectionKind::kUpper, "link out of range");
   if (std::any_of(graph_.upper_nodes.begin(), graph_.upper_nodes.end(),
-                  [&](uint32_t node) { return node >= node_count(); }) ||
-      !LinksInRange(graph_.upper_links, graph_.m, rank_count)) {
-    return CorruptSection(path_, SectionKind::kUpper, "link out of range");
+                  [&](uint32_t node) { return node >= node_count(); })) {
+    return out_of_range;
   }
+  VECCKPT_RETURN_IF_ERROR(CheckLinks(graph_.upper_links, graph_.m, rank_count, out_of_range, cancel));
   if (rank_count > 0 &&
       (graph_.upper_nodes[graph_.entry_rank] != graph_.entry_node ||
        graph_.upper_offsets[graph_.entry_rank + 1] - graph_.upper_offsets[graph_.entry_rank] !=

@@ -59,11 +59,15 @@ class Segment {
   enum class Depth { kIndexed, kAll };
   // `cancel`, if given, is polled every few megabytes: kCancelled.
   Status Verify(Depth depth, const std::atomic<bool>* cancel = nullptr) const;
+  // The parts of Verify: one section's checksum, and what the sections hold. REQUIRES of the latter: the
+  // checksums are right, or an error may name the wrong cause.
+  Status VerifySection(SectionKind kind, const std::atomic<bool>* cancel = nullptr) const;
+  Status VerifyContents(Depth depth, const std::atomic<bool>* cancel = nullptr) const;
 
  private:
   Segment() = default;
-  Status VerifyIndexed() const;
-  Status VerifyRest() const;
+  Status VerifyIndexed(const std::atomic<bool>* cancel) const;
+  Status VerifyRest(const std::atomic<bool>* cancel) const;
 
   std::string path_;
   Mapping mapping_;

@@ -76,6 +76,12 @@ foreach my $view ('vec_indexes', 'vec_segments', 'vec_stat')
 	ok($code == 0 || $err =~ /ERROR:  55000: .*\n.*HINT/, "$view answers or refuses with a hint") or diag($err);
 }
 
+# A check is of the log and the table, and says so.
+($code, $out, $err) = $node->psql('postgres', "SELECT * FROM vec_index_check('t_v', true)");
+is($out, '', 'vec_index_check has no findings');
+like($err, qr/NOTICE:  vecckpt is not preloaded, only the log of index "t_v" was checked\n.*HINT:  .*shared_preload_libraries/,
+	'and says what was not checked');
+
 # What needs nothing.
 $node->safe_psql('postgres', 'TRUNCATE emptied');
 $node->safe_psql('postgres', "INSERT INTO emptied SELECT i, random_vector($dims) FROM generate_series(1, 400) i");
@@ -104,6 +110,7 @@ foreach my $table ('t', 'emptied', 'later')
 	ok(wait_sealed($node, "${table}_v", ask => 1), 'is sealed up to its end');
 	probes_ok($node, $table, 'and answers exactly');
 	exact_everywhere($node, $table, 'as a whole too');
+	index_check_ok($node, "${table}_v", 'with nothing for vec_index_check to find');
 }
 my $old = (split /\|/, $segments)[0];
 unlike(log_since($node, $offset), qr/setting aside file "[^"]*\Q$old\E/, 'the segment of before is believed: the log only grew');

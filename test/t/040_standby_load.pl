@@ -37,7 +37,7 @@ sub all_agree
 		ok(caught_up($writer, $node), $node->name . ' catches up');
 		same_answers($writer, $node, "$name: " . $node->name);
 		exact_everywhere($node, 't', "$name: every row once on " . $node->name, probe => 'SELECT v FROM probes WHERE id = 7');
-		check_index($node, 't_v', "$name: the index of " . $node->name);
+		index_check_ok($node, 't_v', "$name: the index of " . $node->name);
 	}
 	return;
 }

@@ -41,7 +41,7 @@ sub quiet_is_used
 	is(vec_segments($node, 'quiet_v'), $quiet, "$name: by the segments that were copied");
 	is(ask($node, 'postgres', "SELECT seals + merges + graph_builds FROM vec_stat WHERE index = 'quiet_v'::regclass"),
 		'0', "$name: nothing of it was built again");
-	check_index($node, 'quiet_v', "$name: the index");
+	index_check_ok($node, 'quiet_v', "$name: the index");
 	return;
 }
 
@@ -130,7 +130,7 @@ sub standby_of_mixed
 	quiet_is_used($node, $name);
 	ok(wait_sealed($node, 't_v', ask => 1), "$name: the builder replaces what was set aside");
 	exact_everywhere($node, 't', "$name: every row once after it");
-	check_index($node, 't_v', "$name: the index");
+	index_check_ok($node, 't_v', "$name: the index");
 	same_answers($primary, $node, $name);
 	$node->stop;
 	return;

@@ -114,7 +114,7 @@ sub sealed_anew
 	{
 		ok(wait_sealed($node, "${table}_v", ask => 1), "$name: $table is sealed");
 		exact_everywhere($node, $table, "$name: $table holds every row");
-		check_index($node, "${table}_v", "$name: the index of $table");
+		index_check_ok($node, "${table}_v", "$name: the index of $table");
 	}
 	is(own_segments($node), 0, "$name: no segment of its own history is used");
 	return;

@@ -104,7 +104,7 @@ sub holds_its_rows
 	is($node->safe_psql('postgres', "SELECT count(*) FROM $table"), $case->{rows}, "$name: the rows");
 	exact_everywhere($node, $table, "$name: each is found once");
 	probes_ok($node, $table, "$name: exact answers", probes => 'SELECT id, v FROM probes WHERE id <= 20') unless $case->{dims};
-	check_index($node, "${table}_v", "$name: the index");
+	index_check_ok($node, "${table}_v", "$name: the index");
 	return;
 }
 

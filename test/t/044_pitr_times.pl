@@ -91,7 +91,7 @@ foreach my $target (@targets)
 	ok($restored->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()'), "$target: promoted");
 	is(table_digest($restored, 't'), $digest{$target}, "$target, promoted: the rows of that time");
 	exact_everywhere($restored, 't', "$target, promoted: each is found once");
-	check_index($restored, 't_v', "$target, promoted: the index");
+	index_check_ok($restored, 't_v', "$target, promoted: the index");
 	$restored->safe_psql('postgres',
 		"INSERT INTO t (id, v) SELECT i, random_vector($size{dims}) FROM generate_series(60001, 61000) i; DELETE FROM t WHERE id % 3 = 0;");
 	vacuum_wholly($restored, 't');

@@ -83,7 +83,7 @@ cmp_ok(end_of_log(), '>=', $first + 3 * $size{rows}, 'while the log took three t
 cmp_ok($primary->safe_psql('postgres', "SELECT pg_relation_size('t_v')"), '<', 3 * $size, 'in extents that were freed before');
 ok(caught_up($primary, $_), $_->name . ' catches up') foreach $standby, $below;
 same_answers($primary, $_, $_->name) foreach $standby, $below;
-check_index($_, 't_v', 'the index of ' . $_->name) foreach $primary, $standby, $below;
+index_check_ok($_, 't_v', 'the index of ' . $_->name) foreach $primary, $standby, $below;
 
 # ---- Across a promotion
 my $query = '(SELECT v FROM probes WHERE id = 11)';
@@ -146,7 +146,7 @@ read_on($older, 'the older cursor');
 vacuum_wholly($standby, 't');
 $standby->safe_psql('postgres', "INSERT INTO t (v) SELECT random_vector($size{dims}) FROM generate_series(1, $size{rows})");
 exact_everywhere($standby, 't', 'a new scan returns every row');
-check_index($standby, 't_v', 'the index');
+index_check_ok($standby, 't_v', 'the index');
 ok(caught_up($standby, $below), 'the standby below follows');
 same_answers($standby, $below, 'below');
 unlike(log_since($_), qr/PANIC|TRAP:/, 'nothing panicked on ' . $_->name) foreach $standby, $below;

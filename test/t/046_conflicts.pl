@@ -93,7 +93,7 @@ foreach my $node ($hasty, $patient)
 	ok(caught_up($primary, $node), $node->name . ' catches up');
 	same_answers($primary, $node, $node->name);
 	exact_everywhere($node, 't', $node->name . ': every row once');
-	check_index($node, 't_v', 'the index of ' . $node->name);
+	index_check_ok($node, 't_v', 'the index of ' . $node->name);
 	unlike(log_since($node), qr/PANIC|TRAP:/, 'nothing panicked on ' . $node->name);
 }
 

@@ -80,7 +80,7 @@ exact_everywhere($standby, 'r', 'every row once after it');
 my $key = index_key($standby, 'r_v');
 replayed("TRUNCATE r; INSERT INTO r SELECT i, random_vector($dims) FROM generate_series(1, 5000) i");
 exact_everywhere($standby, 'r', 'the new rows, each once, after TRUNCATE');
-check_index($standby, 'r_v', 'the index after TRUNCATE');
+index_check_ok($standby, 'r_v', 'the index after TRUNCATE');
 wait_busy('r');
 replayed('DROP TABLE r');
 ok(wait_until('the sweep', sub { !vec_files($standby, $key) }, 60), 'the files of the truncated index are swept');
@@ -115,7 +115,7 @@ foreach my $create (@create)
 	ok(wait_sealed($standby, 't_v', database => 'again', ask => 1), 'it is sealed');
 	exact_everywhere($standby, 't', 'and exact then', database => 'again');
 	isnt(vec_segments($standby, 't_v', 'again'), $segments, 'by segments of its own');
-	check_index($standby, 't_v', 'the index of the second copy', database => 'again');
+	index_check_ok($standby, 't_v', 'the index of the second copy', database => 'again');
 	exact_everywhere($primary, 't', 'on the primary too', database => 'again');
 	$primary->safe_psql('postgres', 'DROP DATABASE again');
 }

@@ -18,7 +18,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
-  exact_everywhere rows_differ probes_differ probes_ok plan_uses_index check_index ask
+  exact_everywhere rows_differ probes_differ probes_ok plan_uses_index index_check_ok ask
   wait_until log_since log_size wait_log_since
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
@@ -142,16 +142,6 @@ sub plan_uses_index
 	return $plan =~ /Index Scan using \Q$index\E/;
 }
 
-# One test: vec_index_check, where the extension has it, finds nothing wrong with an index and its table.
-sub check_index
-{
-	my ($node, $index, $name, %params) = @_;
-	my $database = $params{database} || 'postgres';
-	my $there = ask($node, $database, "SELECT to_regprocedure('vec_index_check(regclass, boolean)') IS NOT NULL");
-	return pass("$name (there is no vec_index_check)") unless $there eq 't';
-	return is(ask($node, $database, "SELECT * FROM vec_index_check('$index', true)"), '', $name);
-}
-
 # One test: rows_differ finds no difference.
 sub exact_everywhere
 {
@@ -184,6 +174,17 @@ FULL JOIN (SELECT id, min(d) AS d, count(*) AS times, bool_or($disorder) AS diso
            GROUP BY id) x
 ON x.id = h.id AND x.d = h.d;
 ));
+}
+
+# One test: vec_index_check finds nothing wrong with an index, its log, its segments, its rows. Prints what it finds.
+# `heapallindexed => 0` leaves the rows out.
+sub index_check_ok
+{
+	my ($node, $index, $name, %params) = @_;
+	my $rows = !exists $params{heapallindexed} || $params{heapallindexed} ? 'true' : 'false';
+	return is(
+		ask($node, $params{database} || 'postgres', "SELECT severity, place, message FROM vec_index_check('$index', $rows)"),
+		'', $name);
 }
 
 # Calls `condition` until it is true, at most `seconds`; says what was waited for in vain.
