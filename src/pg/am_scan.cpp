@@ -210,6 +210,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
     } else if (state->phase == Phase::kSearch) {
       CreateObjects(state);
       TakeMapping(scan, state);
+      VECCKPT_FAULT_POINT_RAISE(ScanMapped);
       Failure failure = StartObjects(state);
       if (failure.code == StatusCode::kCorruption && state->objects->search->corrupt_segment() != 0) {
         MemoryContextSwitchTo(caller);
@@ -223,6 +224,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
         state->objects->search->Start();
         return Status::Ok();
       }));
+      VECCKPT_FAULT_POINT_RAISE(ScanStarted);
     }
   }
   MemoryContextSwitchTo(caller);
@@ -297,6 +299,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
       case MergedSearch::Action::kDone:
         return false;
       case MergedSearch::Action::kRerank: {
+        VECCKPT_FAULT_POINT_RAISE(ScanRerank);
         bool there = ReadEntry(&state->reader, step.ordinal, step.sequence, state->vector);
         double distance =
             there ? ExactDistance(state->support->metric, state->query.data, state->vector, state->query.dims)
@@ -311,6 +314,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
         break;
       }
       case MergedSearch::Action::kEmit: {
+        VECCKPT_FAULT_POINT_RAISE(ScanEmit);
         ItemPointerData tid;
         if (ReadTid(&state->reader, step.ordinal, step.sequence, &tid)) {
           SetRow(scan, tid, SqlDistance(state->support->metric, step.distance), false);

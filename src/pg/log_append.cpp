@@ -9,6 +9,7 @@
 #include "pg/log_read.hpp"
 #include "pg/options.hpp"
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 namespace vecckpt {
 namespace {
@@ -20,6 +21,7 @@ void ExtendTo(Relation index, BlockNumber block) {
   for (BlockNumber n = RelationGetNumberOfBlocks(index); n <= block; n++)
     ReleaseBuffer(ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr));
   UnlockRelationForExtension(index, ExclusiveLock);
+  VECCKPT_FAULT_POINT_RAISE(LogExtended);
 }
 
 Buffer LockExclusive(Relation index, BlockNumber block) {
@@ -55,7 +57,9 @@ void PrepareLog(Relation index, uint32 dims) {
     MetaPage* meta = MetaOf(GenericXLogRegisterBuffer(state, buffer, 0));
     if (meta->identity == 0) meta->identity = identity;
     if (meta->dims == 0) SetGeometry(meta, dims);
+    VECCKPT_FAULT_POINT_RAISE(LogPrepare);
     GenericXLogFinish(state);
+    VECCKPT_FAULT_POINT_RAISE(LogPrepared);
   }
   UnlockReleaseBuffer(buffer);
 }
@@ -98,7 +102,9 @@ BlockNumber MapBlockFor(Relation index, Buffer meta_buffer, uint64 sequence) {
   meta->map_extent = extent;
   meta->map_extent_used = used;
   meta->extent_count = extent_count;
+  VECCKPT_FAULT_POINT_RAISE(MapPageMake);
   GenericXLogFinish(state);
+  VECCKPT_FAULT_POINT_RAISE(MapPageMade);
   UnlockReleaseBuffer(map_buffer);
   return block;
 }
@@ -146,7 +152,9 @@ void TakeExtent(Relation index, uint64 next_sequence) {
   InitLogPage(directory, kDirectoryPageKind);
   *DirectoryOf(directory) = {next_sequence, running_hash, extent, kExtentLive, 0, 0, kNoExtent, 0};
   SetPageUsed(directory, sizeof(DirectoryHeader));
+  VECCKPT_FAULT_POINT_RAISE(ExtentTake);
   GenericXLogFinish(state);
+  VECCKPT_FAULT_POINT_RAISE(ExtentTaken);
 
   UnlockReleaseBuffer(directory_buffer);
   UnlockReleaseBuffer(map_buffer);
@@ -192,9 +200,11 @@ void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_b
       buffers[i] = LockExclusive(index, directory_block + 1 + page + i);
       WriteStreamPart(RegisterPage(state, buffers[i], kVectorPageKind), page + i, begin, end, bytes);
     }
+    if (final_record) VECCKPT_FAULT_POINT_RAISE(EntryWrite);
     GenericXLogFinish(state);
     for (uint64 i = 0; i < count; i++) UnlockReleaseBuffer(buffers[i]);
     if (final_record) return;
+    VECCKPT_FAULT_POINT_RAISE(EntryPartWritten);
     page += count;
   }
 }
@@ -265,6 +275,7 @@ uint64 AppendEntry(Relation index, const ItemPointerData& tid, const float* vect
     }
     position = header->sequence * meta->slots_per_extent + header->used;
     WriteEntry(index, buffer, block, *meta, tid, vector);
+    VECCKPT_FAULT_POINT_RAISE(EntryWritten);
     UnlockReleaseBuffer(buffer);
     break;
   }

@@ -11,7 +11,8 @@ HTAB* shared_indexes = nullptr;
 
 namespace {
 constexpr char kTranche[] = "vecckpt";
-}
+constexpr uint32 kMaxBackoffShift = 8;
+}  // namespace
 
 void RequestSharedMemory() {
   RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)) + hash_estimate_size(max_indexes, sizeof(IndexEntry)));
@@ -76,9 +77,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
       entry->f.current = {entry->f.current.number + 1, 0};
       entry->f.validated = true;
       entry->f.verified = true;
-      entry->f.failures = 0;
-      entry->f.retry_at = 0;
-      entry->f.last_error[0] = '\0';
+      ForgetFailure(&entry->f, entry->f.failed_in);
     }
     entry->f.index_oid = index_oid;
     entry->f.persistence = persistence;
@@ -87,6 +86,22 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
   }
   LWLockRelease(shared->lock);
   return entry != nullptr;
+}
+
+void NoteFailure(IndexFields* f, FailedIn where, const char* message, TimestampTz now) {
+  f->failed_in = where;
+  strlcpy(f->last_error, message, sizeof(f->last_error));
+  if (where == FailedIn::kRequest) return;
+  f->failures = Min(f->failures + 1, kMaxBackoffShift);
+  f->retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f->failures);
+}
+
+void ForgetFailure(IndexFields* f, FailedIn where) {
+  if (f->failed_in != where) return;
+  f->failed_in = FailedIn::kNothing;
+  f->failures = 0;
+  f->retry_at = 0;
+  f->last_error[0] = '\0';
 }
 
 bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base, const Generation& next,
