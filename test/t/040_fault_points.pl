@@ -1,6 +1,6 @@
 # Every fault point (src/base/fault_point.hpp) is reached, and fails once or takes its process with it: each time the server
 # recovers, loses no acknowledged row, answers like an exact scan, makes its next checkpoint, and leaves no file behind.
-# And the library that is installed has no fault points.
+# And the library that is installed has no fault points. VECCKPT_FAULT_ONLY=REGEX picks some ("crash at Entry").
 
 use strict;
 use warnings;
@@ -120,7 +120,13 @@ is_deeply(
 	[ sort { $a cmp $b } fault_names("$ENV{VECCKPT_FAULT_LIB}/vecckpt.so") ],
 	'the table names every fault point of the library');
 
-my $node = fault_node('faults', conf => "restart_after_crash = on\nwal_level = replica\n");
+# Without full page images redo has to do with what our own records say.
+my $node = fault_node(
+	'faults', conf => q(
+restart_after_crash = on
+wal_level = replica
+full_page_writes = off
+));
 my $installed = $node->config_data('--pkglibdir') . '/vecckpt.so';
 is_deeply([ fault_names($installed) ], [], 'the installed library has no fault points');
 unlike(slurp_file($installed), qr/fault_point|FaultPoint|fault point/, 'nor any sign of them');
@@ -132,6 +138,7 @@ foreach my $case (@table)
 	my ($point, $text, $trigger, $actions) = @$case;
 	foreach my $action (split / /, $actions)
 	{
+		next unless "$action at $point" =~ ($ENV{VECCKPT_FAULT_ONLY} || '');
 		my $offset = log_size($node);
 		$scenario->{killed_at_start} = 0;
 		set_fault($node, $point, $action, $text);
