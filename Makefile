@@ -10,6 +10,7 @@ PGFILEDESC = "vecckpt - HNSW vector index with background builds and checkpoints
 MODULE_big = vecckpt
 OBJS = \
 	src/base/checksum.o \
+	src/base/fault_point.o \
 	src/base/status.o \
 	src/os/file.o \
 	src/os/mapping.o \
@@ -111,6 +112,12 @@ ifneq (,$(findstring clang,$(CXX)))
 PG_CXXFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes -Wno-deprecated-volatile
 endif
 SHLIB_LINK = -lhwy -lpthread
+
+# Places that tests make fail, see src/base/fault_point.hpp. In a copy of the sources, as ./run test does it: objects
+# of the two kinds must not mix.
+ifdef FAULT_POINTS
+PG_CPPFLAGS += -DVECCKPT_FAULT_POINTS
+endif
 
 EXTRA_CLEAN = $(OBJS:.o=.d)
 

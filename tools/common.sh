@@ -138,6 +138,14 @@ build_extension() {
   make -C "$ROOT" -s -j "$JOBS" PG_CONFIG="$PG_CONFIG"
 }
 
+# The same with fault points (src/base/fault_point.hpp), in a copy of the sources; nothing of it is installed.
+FAULT_POINTS_DIR=$ROOT/build/fault_points
+build_fault_points() {
+  mkdir -p "$FAULT_POINTS_DIR"
+  (cd "$ROOT" && tar -cf - Makefile vecckpt.control $(find src -name '*.[ch]pp')) | tar -C "$FAULT_POINTS_DIR" -xf -
+  make -C "$FAULT_POINTS_DIR" -s -j "$JOBS" PG_CONFIG="$PG_CONFIG" FAULT_POINTS=1
+}
+
 # The server looks for extensions in its own folders only.
 install_extension() {
   if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then

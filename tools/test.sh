@@ -118,7 +118,7 @@ tap_file() {
   as_server mkdir -p "$dir"
   as_server timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
     TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" VECCKPT_DATA="$VECCKPT_DATA" \
-    VECCKPT_TEST_DATA="$SERVER_DIR/test/data" top_builddir="$dir" \
+    VECCKPT_TEST_DATA="$SERVER_DIR/test/data" VECCKPT_FAULT_LIB="$SERVER_DIR/fault_points" top_builddir="$dir" \
     prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/t/lib" "$SERVER_DIR/$file" >"$log" 2>&1 || status=$?
   good=$(grep -E '^ok ' "$log" | grep -vciE '# skip' || true)
   bad=$(grep -E '^not ok ' "$log" | grep -vciE '# todo' || true)
@@ -127,7 +127,18 @@ tap_file() {
   grep -hE '(# skip|skipped:)' "$log" | sed 's/^/  /' || true
 }
 if ! skipped tap; then
-  for file in $(cd "$ROOT" && ls ${PROVE_TESTS:-test/t/*.pl} 2>/dev/null); do
+  files=$(cd "$ROOT" && ls ${PROVE_TESTS:-test/t/*.pl} 2>/dev/null || true)
+  # The library that these tests load, beside the installed one.
+  if (cd "$ROOT" && grep -lq '^require_fault_points' $files /dev/null); then
+    if build_fault_points >"$LOGS/build-fault-points.log" 2>&1; then
+      group "fault points build" 1 0
+      as_server mkdir -p "$SERVER_DIR/fault_points"
+      cp "$FAULT_POINTS_DIR/vecckpt.so" "$SERVER_DIR/fault_points/"
+    else
+      group "fault points build" 0 1 "$LOGS/build-fault-points.log"
+    fi
+  fi
+  for file in $files; do
     tap_file "$file"
   done
 fi

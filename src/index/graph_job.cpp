@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/fault_point.hpp"
 #include "hnsw/graph_builder.hpp"
 #include "index/jobs.hpp"
 #include "index/policy.hpp"
@@ -126,6 +127,7 @@ Status BuildGraph(const GraphInput& input, const Segment* base, SegmentAssembly*
 
 Result<SegmentHeader> RunGraph(const GraphInput& input, JobContext& context) {
   const Geometry& geometry = input.output.geometry;
+  VECCKPT_FAULT_POINT(JobGraph, input.output.path);
   VECCKPT_RETURN_IF_ERROR(CheckInputs(input.segments, geometry));
   const Liveness* liveness = input.liveness.get();
   const Result<const Segment*> base = ChooseBase(input, context.cancel);

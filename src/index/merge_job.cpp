@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/fault_point.hpp"
 #include "index/jobs.hpp"
 #include "index/segment_assembly.hpp"
 
@@ -9,6 +10,7 @@ namespace vecckpt {
 
 Result<SegmentHeader> RunMerge(const MergeInput& input, JobContext& context) {
   const Geometry& geometry = input.output.geometry;
+  VECCKPT_FAULT_POINT(JobMerge, input.output.path);
   VECCKPT_RETURN_IF_ERROR(CheckInputs(input.segments, geometry));
   const Liveness* liveness = input.liveness.get();
   ExtentTable extents = GatherExtents(input.segments);

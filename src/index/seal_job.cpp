@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/fault_point.hpp"
 #include "index/jobs.hpp"
 #include "index/segment_assembly.hpp"
 
@@ -112,6 +113,7 @@ Result<std::unique_ptr<Codec>> CodecOf(const SealInput& input) {
 }  // namespace
 
 Result<SegmentHeader> RunSeal(const SealInput& input, JobContext& context) {
+  VECCKPT_FAULT_POINT(JobSeal, input.output.path);
   VECCKPT_RETURN_IF_ERROR(PollCancel(context.cancel));
   VECCKPT_RETURN_IF_ERROR(CheckBatch(input.entries, input.output.geometry));
   Result<std::unique_ptr<Codec>> codec = CodecOf(input);

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "base/fault_point.hpp"
+
 namespace vecckpt {
 
 SegmentAssembly::SegmentAssembly(SegmentWriter writer, std::unique_ptr<Codec> codec, ExtentTable extents)
@@ -72,7 +74,9 @@ Result<SegmentHeader> SegmentAssembly::Finish(SegmentKind kind, const JobOutput&
   header.metric = static_cast<uint8_t>(geometry.metric);
   header.element_type = static_cast<uint8_t>(geometry.element_type);
   header.code_kind = static_cast<uint8_t>(codec_->kind());
-  return writer_.Finish(header);
+  Result<SegmentHeader> finished = writer_.Finish(header);
+  VECCKPT_FAULT_POINT(JobDone, output.path);
+  return finished;
 }
 
 SegmentHeader HeaderWithoutGraph() {

@@ -15,6 +15,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/fault_point.hpp"
+
 namespace vecckpt {
 
 namespace {
@@ -58,6 +60,7 @@ Status WriteNewFile(const std::string& path, Bytes bytes, mode_t mode) {
 }  // namespace
 
 Result<File> File::Create(const std::string& path, mode_t mode) {
+  VECCKPT_FAULT_POINT(FileCreate, path);
   const int fd = Open(path, O_RDWR | O_CREAT | O_EXCL, mode);
   if (fd < 0) return Status::FromErrno(errno, "create", path);
   // open() leaves out the bits of the umask.
@@ -96,6 +99,7 @@ File::~File() {
 }
 
 Status File::WriteAt(uint64_t offset, Bytes bytes) {
+  VECCKPT_FAULT_POINT(FileWrite, path_);
   while (!bytes.empty()) {
     const ssize_t written =
         Retry([&] { return pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
@@ -105,6 +109,7 @@ Status File::WriteAt(uint64_t offset, Bytes bytes) {
     offset += static_cast<uint64_t>(written);
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
+  VECCKPT_FAULT_POINT(FileWritten, path_);
   return Status::Ok();
 }
 
@@ -165,24 +170,34 @@ Status WriteFileByRename(const std::string& path, Bytes bytes, mode_t mode) {
 }
 
 Status RenameFile(const std::string& from, const std::string& to) {
+  VECCKPT_FAULT_POINT(FileRename, from + " " + to);
   if (rename(from.c_str(), to.c_str()) != 0) {
     return Status::FromErrno(errno, "rename", from + "\" to \"" + to);
   }
+  VECCKPT_FAULT_POINT(FileRenamed, from + " " + to);
   return Status::Ok();
 }
 
 Status RemoveFile(const std::string& path) {
+  VECCKPT_FAULT_POINT(FileRemove, path);
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return Status::FromErrno(errno, "remove", path);
+  VECCKPT_FAULT_POINT(FileRemoved, path);
   return Status::Ok();
 }
 
 Status SyncFile(const std::string& path) {
   // Some systems refuse to sync a descriptor that cannot write.
-  return SyncPath(path, O_RDWR, "file");
+  VECCKPT_FAULT_POINT(FileSync, path);
+  VECCKPT_RETURN_IF_ERROR(SyncPath(path, O_RDWR, "file"));
+  VECCKPT_FAULT_POINT(FileSynced, path);
+  return Status::Ok();
 }
 
 Status SyncDirectory(const std::string& path) {
-  return SyncPath(path, O_RDONLY | O_DIRECTORY, "directory");
+  VECCKPT_FAULT_POINT(FolderSync, path);
+  VECCKPT_RETURN_IF_ERROR(SyncPath(path, O_RDONLY | O_DIRECTORY, "directory"));
+  VECCKPT_FAULT_POINT(FolderSynced, path);
+  return Status::Ok();
 }
 
 Status CreateDirectory(const std::string& path, mode_t mode) {

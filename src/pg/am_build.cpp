@@ -6,6 +6,7 @@
 #include "pg/log_append.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 extern "C" {
 #include "commands/progress.h"
@@ -62,9 +63,11 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   state->support = SupportOf(index);
   state->row_context = AllocSetContextCreate(CurrentMemoryContext, "vhnsw build row", ALLOCSET_DEFAULT_SIZES);
   pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseLoad);
+  VECCKPT_FAULT_POINT_RAISE(CreateIndexLoad);
   BulkBegin(&state->writer, index);
   double heap_tuples = table_index_build_scan(heap, index, index_info, true, true, LoadRow, state, nullptr);
   uint64 entries = BulkFinish(&state->writer);
+  VECCKPT_FAULT_POINT_RAISE(CreateIndexLoaded);
   MemoryContextDelete(state->row_context);
   if (shared != nullptr) {
     if (entries > 0)

@@ -5,6 +5,7 @@
 #include "pg/log_read.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 namespace vecckpt {
 namespace {
@@ -36,8 +37,10 @@ bool vhnswinsert(Relation index, Datum* values, bool* isnull, ItemPointer heap_t
   MemoryContext caller = MemoryContextSwitchTo(context);
   const OpclassSupport* support = SupportOf(index);
   VectorRef vector = support->to_vector(values[0]);
+  VECCKPT_FAULT_POINT_RAISE(Insert);
   if (IsIndexable(support->metric, vector))
     TellBuilder(index, AppendEntry(index, *heap_tid, vector.data, vector.dims));
+  VECCKPT_FAULT_POINT_RAISE(Inserted);
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(context);
   return false;

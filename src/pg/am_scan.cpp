@@ -224,6 +224,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
     } else if (state->phase == Phase::kSearch) {
       CreateObjects(state);
       TakeMapping(scan, state);
+      VECCKPT_FAULT_POINT_RAISE(ScanMapped);
       Failure failure = StartObjects(state);
       if (failure.code == StatusCode::kCorruption && state->objects->search->corrupt_segment() != 0) {
         MemoryContextSwitchTo(caller);
@@ -237,6 +238,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
         state->objects->search->Start();
         return Status::Ok();
       }));
+      VECCKPT_FAULT_POINT_RAISE(ScanStarted);
     }
   }
   MemoryContextSwitchTo(caller);
@@ -311,6 +313,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
       case MergedSearch::Action::kDone:
         return false;
       case MergedSearch::Action::kRerank: {
+        VECCKPT_FAULT_POINT_RAISE(ScanRerank);
         for (uint64 next : step.next_ordinals)
           if (next != MergedSearch::kNoOrdinal) PrefetchEntry(&state->reader, next);
         ItemPointerData tid;
@@ -328,6 +331,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
         break;
       }
       case MergedSearch::Action::kEmit:
+        VECCKPT_FAULT_POINT_RAISE(ScanEmit);
         SetRow(scan, TidOf(step.locator), SqlDistance(state->support->metric, step.distance), false);
         state->emitted++;
         return true;

@@ -8,6 +8,7 @@
 #include "pg/log_append.hpp"
 #include "pg/log_read.hpp"
 #include "pg/shared_state.hpp"
+#include "pg/wall.hpp"
 
 extern "C" {
 #include "commands/vacuum.h"
@@ -48,6 +49,7 @@ IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteRes
       if (!(copy->slots[i].flags & kSlotDead) && callback(&copy->slots[i].tid, callback_state))
         dead[count++] = i;
     if (count == 0) continue;
+    VECCKPT_FAULT_POINT_RAISE(VacuumExtent);
     int now =
         FlagDead(info->index, reader.meta->pages_per_extent, copy->header.extent, sequence, dead, count);
     if (now > 0) flagged += now;
@@ -61,6 +63,7 @@ IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteRes
 
 IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
   if (info->analyze_only) return stats;
+  VECCKPT_FAULT_POINT_RAISE(VacuumCleanup);
   if (stats == nullptr) stats = NewStats();
   LogReader reader;
   if (!OpenLog(&reader, info->index, info->strategy)) return stats;

@@ -66,7 +66,7 @@ void BuilderExit(int code, Datum argument) {
       if (failed && f.seal_request > f.seal_done) {
         f.seal_done = f.request_done = f.seal_request;
         f.outcome = RequestOutcome::kFailed;
-        strlcpy(f.last_error, "the builder ended", sizeof(f.last_error));
+        NoteFailure(&f, FailedIn::kRequest, "the builder ended", 0);
       }
     });
     if (unfinished) MarkWork(keys[i]);
@@ -232,6 +232,7 @@ void Seal(Visit* visit, PositionRange range, bool by_request) {
       return Status::Ok();
     }));
   }
+  VECCKPT_FAULT_POINT_RAISE(SealRead);
   ThrowIfFailed(
       Guard([&] { return StartSeal(builder, range, end_hash, visit->reader.max_lsn, by_request); }));
 }
@@ -271,6 +272,7 @@ bool CheckRequest(Visit* visit) {
 
 // REQUIRES: visit->reader is open and the log has a tail.
 void WorkOnIndex(Visit* visit) {
+  VECCKPT_FAULT_POINT_RAISE(BuilderVisit);
   Builder* builder = state.builder;
   const MetaPage* meta = visit->reader.meta;
   Relation index = visit->index;
@@ -333,6 +335,7 @@ void WorkOnIndex(Visit* visit) {
     if (sealed) f.seal_idle = false;
     UpdateClaim(f, doing);
   });
+  VECCKPT_FAULT_POINT_RAISE(BuilderVisited);
 }
 
 // Opens the index if its lock is free. False: somebody else has it.
@@ -402,8 +405,10 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
   MemoryContext caller = MemoryContextSwitchTo(state.context);
   PG_TRY();
   {
-    VisitIndex(OidNow(index_oid, expected), expected);
+    bool visited = VisitIndex(OidNow(index_oid, expected), expected);
     CommitTransactionCommand();
+    if (visited && expected != nullptr)
+      ChangeEntry(*expected, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kVisit); });
   }
   PG_CATCH();
   {
@@ -416,11 +421,7 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
     RESUME_INTERRUPTS();
     if (expected != nullptr) {
       TimestampTz now = GetCurrentTimestamp();
-      ChangeEntry(*expected, [&](IndexFields& f) {
-        f.failures++;
-        f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << Min(f.failures, 8u));
-        strlcpy(f.last_error, error->message, sizeof(f.last_error));
-      });
+      ChangeEntry(*expected, [&](IndexFields& f) { NoteFailure(&f, FailedIn::kVisit, error->message, now); });
       AnswerRequest(*expected, RequestOutcome::kFailed);
       const char* doing = Doing(*expected);
       ChangeEntry(*expected, [doing](IndexFields& f) { UpdateClaim(f, doing); });
@@ -513,6 +514,7 @@ void StartUp(int slot) {
   shared->builders[slot].pid = MyProcPid;
   shared->builders[slot].latch = MyLatch;
   LWLockRelease(shared->lock);
+  VECCKPT_FAULT_POINT_RAISE(BuilderStart);
   ThrowIfFailed(Guard([] {
     state.builder = new Builder;
     auto pool = ThreadPool::Create(1 + kSmallJobThreads);

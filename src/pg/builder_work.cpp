@@ -12,7 +12,6 @@ namespace vecckpt {
 namespace {
 
 constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a log line, unless asked for
-constexpr uint32 kMaxBackoffShift = 8;
 
 // The segment whose codec a new one should share: what it will be merged with or absorbed by.
 std::shared_ptr<const Segment> CodecSource(const IndexMapping* mapping) {
@@ -85,9 +84,7 @@ void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& s
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
   TimestampTz now = GetCurrentTimestamp();
   ChangeEntry(work.key, [&](IndexFields& f) {
-    if (f.failures < kMaxBackoffShift) f.failures++;
-    f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f.failures);
-    strlcpy(f.last_error, status.message().c_str(), sizeof(f.last_error));
+    NoteFailure(&f, FailedIn::kJob, status.message().c_str(), now);
     // Whoever waits for this index to be sealed learns that it is not.
     if (seal && f.seal_request > f.seal_done) {
       f.seal_done = f.request_done = f.seal_request;
@@ -166,15 +163,13 @@ Status Promote(const IndexWork& work, const RunningJob& job, bool* published, No
     if (!*same || !Apply(job, &manifest)) return Status::Ok();
     IndexFields fields;
     if (!SnapshotEntry(work.key, &fields)) return Status::Ok();
+    VECCKPT_FAULT_POINT(Promote);
     Result<bool> current = PublishGeneration(&manifest, base, fields.validated, fields.verified);
     if (!current.ok()) return current.status();
     if (!*current) continue;
     *published = true;
-    ChangeEntry(work.key, [](IndexFields& f) {
-      f.failures = 0;
-      f.retry_at = 0;
-      f.last_error[0] = '\0';
-    });
+    VECCKPT_FAULT_POINT(Promoted);
+    ChangeEntry(work.key, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kJob); });
     CountJob(work, job, notices);
     return Status::Ok();
   }
@@ -198,6 +193,7 @@ Status SetSegmentAside(const IndexWork& work, uint64_t bad, const std::string& r
 Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
   if (status.ok()) {
     for (CompletenessCheck& check : *job.checks) work->to_compare.push_back(std::move(check));
+    ChangeEntry(work->key, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kJob); });
     return Status::Ok();
   }
   if (status.code() != StatusCode::kCorruption) return status;
@@ -358,6 +354,7 @@ Status StartVerify(Builder* builder) {
   auto failed = running.failed_segment;
   auto checks = running.checks;
   return Submit(builder, std::move(running), [segments, failed, checks](JobContext& context) {
+    VECCKPT_FAULT_POINT(JobVerify);
     for (const auto& segment : segments) {
       if (context.cancel) return Status::Cancelled();
       *failed = segment->id();

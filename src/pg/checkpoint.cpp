@@ -40,13 +40,17 @@ Status MakeDurable(const IndexKey& key, const IndexFields& fields, uint64_t* fai
   }
   *failed = 0;
   VECCKPT_RETURN_IF_ERROR(SyncDirectory(kFilesDirectory));
+  VECCKPT_FAULT_POINT(CheckpointSegmentsSynced);
   std::string path = PathOf(GenerationManifestName(key, fields.current.manifest_id));
   VECCKPT_RETURN_IF_ERROR(SyncFile(path));
+  VECCKPT_FAULT_POINT(CheckpointManifestSynced, path);
   VECCKPT_RETURN_IF_ERROR(RenameFile(path, durable_path));
+  VECCKPT_FAULT_POINT(CheckpointRenamed, durable_path);
   return SyncDirectory(kFilesDirectory);
 }
 
 Status HighestLsn(const IndexKey& key, const Generation& generation, XLogRecPtr* lsn) {
+  VECCKPT_FAULT_POINT(CheckpointStart);
   *lsn = InvalidXLogRecPtr;
   if (generation.manifest_id == 0) return Status::Ok();
   auto manifest = LoadGeneration(key, generation);
@@ -60,11 +64,7 @@ void RecordFailure(const IndexKey& key, const Failure& failure) {
                 errmsg("vecckpt: could not checkpoint index %u/%u/%u: %s", key.database, key.tablespace,
                        key.relation, failure.message)));
   TimestampTz now = GetCurrentTimestamp();
-  ChangeEntry(key, [&](IndexFields& f) {
-    f.failures++;
-    f.retry_at = now + int64{USECS_PER_SEC} * (int64{1} << Min(f.failures, 8u));
-    strlcpy(f.last_error, failure.message, sizeof(f.last_error));
-  });
+  ChangeEntry(key, [&](IndexFields& f) { NoteFailure(&f, FailedIn::kCheckpoint, failure.message, now); });
 }
 
 }  // namespace
@@ -74,7 +74,9 @@ Persisted PersistIndex(const IndexKey& key) {
   if (!SnapshotEntry(key, &fields)) return Persisted::kNothingToDo;
   if (fields.current.number == fields.durable.number) {
     ChangeEntry(key, [](IndexFields& f) {
-      if (f.current.number == f.durable.number) f.persist_wanted = false;
+      if (f.current.number != f.durable.number) return;
+      f.persist_wanted = false;
+      ForgetFailure(&f, FailedIn::kCheckpoint);
     });
     return Persisted::kNothingToDo;
   }
@@ -82,7 +84,9 @@ Persisted PersistIndex(const IndexKey& key) {
   uint64_t failed_segment = 0;
   Failure failure = Guard([&] { return HighestLsn(key, fields.current, &lsn); });
   if (!failure.failed()) {
+    VECCKPT_FAULT_POINT_RAISE(CheckpointWalFlush);
     if (fields.persistence == RELPERSISTENCE_PERMANENT && !XLogRecPtrIsInvalid(lsn)) XLogFlush(lsn);
+    VECCKPT_FAULT_POINT_RAISE(CheckpointWalFlushed);
     failure = Guard([&] { return MakeDurable(key, fields, &failed_segment); });
   }
   if (!failure.failed()) {
@@ -93,7 +97,9 @@ Persisted PersistIndex(const IndexKey& key) {
       f.durable_time = now;
       f.durable_lsn = lsn;
       f.persist_wanted = f.current.number != f.durable.number;
+      ForgetFailure(&f, FailedIn::kCheckpoint);
     });
+    VECCKPT_FAULT_POINT_RAISE(CheckpointDone);
     return Persisted::kDone;
   }
   // A generation that was replaced meanwhile took its manifest along: there is a newer one to persist.

@@ -23,6 +23,12 @@ void AfterSetAside(const IndexKey& key) {
   WakeLauncher();
 }
 
+Status WriteGeneration(const std::string& path, const Manifest& manifest) {
+  VECCKPT_RETURN_IF_ERROR(WriteFileByRename(path, SerializeManifest(manifest), FileMode()));
+  VECCKPT_FAULT_POINT(GenerationWritten, path);
+  return Status::Ok();
+}
+
 }  // namespace
 
 std::string PathOf(const std::string& file_name) {
@@ -55,6 +61,7 @@ Result<Manifest> LoadGeneration(const IndexKey& key, const Generation& generatio
 }
 
 Result<bool> PublishGeneration(Manifest* next, const Generation& base, bool validated, bool verified) {
+  VECCKPT_FAULT_POINT(GenerationPublish);
   next->generation = base.number + 1;
   if (next->segments.empty()) {
     next->manifest_id = 0;
@@ -66,18 +73,20 @@ Result<bool> PublishGeneration(Manifest* next, const Generation& base, bool vali
   next->manifest_id = *id;
   if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
   std::string path = PathOf(GenerationManifestName(next->key, *id));
-  Status written = WriteFileByRename(path, SerializeManifest(*next), FileMode());
+  Status written = WriteGeneration(path, *next);
   bool current = false;
   if (written.ok())
     current = BumpGeneration(next->key, next->identity, base, {next->generation, *id}, validated, verified);
   UnregisterWriter(*id);
   if (!written.ok()) return written;
   if (!current) VECCKPT_RETURN_IF_ERROR(RemoveFile(path));
+  VECCKPT_FAULT_POINT(GenerationPublished, path);
   return current;
 }
 
 Status SetAside(const Manifest& manifest, const Generation& base, const std::vector<uint64_t>& ids,
                 const std::string& reason, Notices* notices) {
+  VECCKPT_FAULT_POINT(GenerationSetAside, reason);
   Manifest next = manifest;
   std::erase_if(next.segments, [&ids](const ManifestSegment& segment) {
     return ids.empty() || std::find(ids.begin(), ids.end(), segment.id) != ids.end();

@@ -108,6 +108,7 @@ Status AddRun(BuildState* state, const EntryRun& run, uint32 dims) {
 // Closes the flat segment and submits the graph over it, unless it is too small for one.
 Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint64 max_lsn, uint32 threads,
                   bool* graph_submitted) {
+  VECCKPT_FAULT_POINT(CreateIndexFlat);
   BuildObjects* objects = state->objects;
   auto header = objects->flat->Finish(range, end_hash, max_lsn);
   if (!header.ok()) return header.status();
@@ -131,6 +132,7 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
   input->threads = threads;
   input->copy_limit = BuildMemory();
   objects->unpublished.push_back(input->output.path);
+  VECCKPT_FAULT_POINT(CreateIndexGraph);
   auto result = objects->header;
   auto job = objects->pool->Submit([input, result](JobContext& context) {
     auto built = RunGraph(*input, context);
@@ -180,6 +182,7 @@ Status FinishPart(BuildState* state, bool graph) {
 }
 
 Status Publish(BuildState* state, const Generation& base) {
+  VECCKPT_FAULT_POINT(CreateIndexPublish);
   auto published = PublishGeneration(&state->objects->manifest, base, true, true);
   if (!published.ok()) return published.status();
   if (!*published) return Status::Internal("another process changed the index while it was being built");
@@ -267,6 +270,7 @@ void BuildSegments(Relation index, float max_magnitude) {
     }));
     BuildAllParts(&state, &reader, max_magnitude);
     ThrowIfFailed(Guard([&] { return Publish(&state, fields.current); }));
+    VECCKPT_FAULT_POINT_RAISE(CreateIndexPublished);
   }
   PG_END_ENSURE_ERROR_CLEANUP(Cleanup, PointerGetDatum(&state));
   Cleanup(0, PointerGetDatum(&state));

@@ -11,6 +11,7 @@
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/sweep.hpp"
+#include "pg/wall.hpp"
 
 extern "C" {
 #include "access/heapam.h"
@@ -34,7 +35,6 @@ constexpr int kReplaySeconds = 5;         // between visits of a standby's datab
 constexpr int kReplayVacuumSeconds = 60;  // the same for counting dead entries
 constexpr int kSuspensionSeconds = 10;
 constexpr int kLeaveSeconds = 5;
-constexpr int kFailedSeconds = 30;
 constexpr int kTurnSeconds = 30;  // a builder works at least this long before another database gets its slot
 constexpr int kMaxDatabases = 4096;
 // A periodic checkpoint waits this long for the tails to be sealed.
@@ -85,14 +85,17 @@ Persisted PersistGuarded(const IndexKey& key) {
   MemoryContext context = CurrentMemoryContext;
   volatile Persisted persisted = Persisted::kFailed;
   PG_TRY();
-  { persisted = PersistIndex(key); }
+  {
+    VECCKPT_FAULT_POINT_RAISE(LauncherCheckpoint);
+    persisted = PersistIndex(key);
+    VECCKPT_FAULT_POINT_RAISE(LauncherCheckpointed);
+  }
   PG_CATCH();
   {
     RecoverFromError(context);
     TimestampTz now = GetCurrentTimestamp();
     ChangeEntry(key, [now](IndexFields& f) {
-      f.retry_at = now + int64{kFailedSeconds} * USECS_PER_SEC;
-      strlcpy(f.last_error, "checkpoint failed, see the server log", sizeof(f.last_error));
+      NoteFailure(&f, FailedIn::kCheckpoint, "checkpoint failed, see the server log", now);
     });
   }
   PG_END_TRY();
@@ -115,6 +118,7 @@ int PersistWhere(Wanted wanted) {
       if (sealed <= f.request_done) return;
       f.request_done = sealed;
       f.outcome = persisted == Persisted::kFailed ? RequestOutcome::kFailed : RequestOutcome::kDone;
+      if (persisted != Persisted::kFailed) ForgetFailure(&f, FailedIn::kRequest);
     });
   }
   pfree(keys);
@@ -332,7 +336,7 @@ void RefuseRequests(Oid database, const char* reason) {
     if (entry->f.seal_request > entry->f.seal_done) {
       entry->f.seal_done = entry->f.request_done = entry->f.seal_request;
       entry->f.outcome = RequestOutcome::kFailed;
-      strlcpy(entry->f.last_error, reason, sizeof(entry->f.last_error));
+      NoteFailure(&entry->f, FailedIn::kRequest, reason, 0);
       told = true;
     }
     SpinLockRelease(&entry->mutex);
@@ -399,6 +403,7 @@ void StartBuilders(TimestampTz now) {
 }
 
 void Round() {
+  VECCKPT_FAULT_POINT_RAISE(LauncherRound);
   TimestampTz now = GetCurrentTimestamp();
   DoCheckpoints(now);
   FollowReplay(now);

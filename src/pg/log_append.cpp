@@ -9,6 +9,7 @@
 #include "pg/log_read.hpp"
 #include "pg/options.hpp"
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 namespace vecckpt {
 namespace {
@@ -16,7 +17,9 @@ namespace {
 // Makes the file long enough to hold `block`, and some more up to `last`. Pages stay zero until a record
 // initializes them.
 void ExtendTo(Relation index, BlockNumber block, BlockNumber last) {
-  if (RelationGetNumberOfBlocks(index) <= block) ExtendFork(index, block, last);
+  if (RelationGetNumberOfBlocks(index) > block) return;
+  ExtendFork(index, block, last);
+  VECCKPT_FAULT_POINT_RAISE(LogExtended);
 }
 
 Buffer LockExclusive(Relation index, BlockNumber block) {
@@ -52,7 +55,9 @@ void PrepareLog(Relation index, uint32 dims) {
     MetaPage* meta = MetaOf(GenericXLogRegisterBuffer(state, buffer, 0));
     if (meta->identity == 0) meta->identity = identity;
     if (meta->dims == 0) SetGeometry(meta, dims);
+    VECCKPT_FAULT_POINT_RAISE(LogPrepare);
     GenericXLogFinish(state);
+    VECCKPT_FAULT_POINT_RAISE(LogPrepared);
   }
   UnlockReleaseBuffer(buffer);
 }
@@ -95,7 +100,9 @@ BlockNumber MapBlockFor(Relation index, Buffer meta_buffer, uint64 sequence) {
   meta->map_extent = extent;
   meta->map_extent_used = used;
   meta->extent_count = extent_count;
+  VECCKPT_FAULT_POINT_RAISE(MapPageMake);
   GenericXLogFinish(state);
+  VECCKPT_FAULT_POINT_RAISE(MapPageMade);
   UnlockReleaseBuffer(map_buffer);
   return block;
 }
@@ -143,7 +150,9 @@ void TakeExtent(Relation index, uint64 next_sequence) {
   InitLogPage(directory, kDirectoryPageKind);
   *DirectoryOf(directory) = {next_sequence, running_hash, extent, kExtentLive, 0, 0, kNoExtent, 0};
   SetPageUsed(directory, sizeof(DirectoryHeader));
+  VECCKPT_FAULT_POINT_RAISE(ExtentTake);
   GenericXLogFinish(state);
+  VECCKPT_FAULT_POINT_RAISE(ExtentTaken);
 
   UnlockReleaseBuffer(directory_buffer);
   UnlockReleaseBuffer(map_buffer);
@@ -190,9 +199,11 @@ void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_b
       buffers[i] = LockExclusive(index, directory_block + 1 + page + i);
       WriteStreamPart(RegisterPage(state, buffers[i], kVectorPageKind), page + i, begin, end, bytes);
     }
+    if (final_record) VECCKPT_FAULT_POINT_RAISE(EntryWrite);
     GenericXLogFinish(state);
     for (uint64 i = 0; i < count; i++) UnlockReleaseBuffer(buffers[i]);
     if (final_record) return;
+    VECCKPT_FAULT_POINT_RAISE(EntryPartWritten);
     page += count;
   }
 }
@@ -263,6 +274,7 @@ uint64 AppendEntry(Relation index, const ItemPointerData& tid, const float* vect
     }
     position = header->sequence * meta->slots_per_extent + header->used;
     WriteEntry(index, buffer, block, *meta, tid, vector);
+    VECCKPT_FAULT_POINT_RAISE(EntryWritten);
     UnlockReleaseBuffer(buffer);
     break;
   }

@@ -4,6 +4,7 @@
 
 #include "pg/log_append.hpp"
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 namespace vecckpt {
 namespace {
@@ -142,11 +143,14 @@ uint64 BulkFinish(BulkWriter* writer) {
   }
   // The meta page's image lies right around `meta`.
   OverwritePage(writer->index, kMetaBlock, reinterpret_cast<char*>(meta) - MAXALIGN(SizeOfPageHeaderData));
+  VECCKPT_FAULT_POINT_RAISE(BulkLog);
   if (RelationNeedsWAL(writer->index)) {
     // The meta page last: a standby that replays this sees an empty file or a whole log.
     BlockNumber count = RelationGetNumberOfBlocks(writer->index);
     if (count > 1) log_newpage_range(writer->index, MAIN_FORKNUM, 1, count, true);
+    VECCKPT_FAULT_POINT_RAISE(BulkPagesLogged);
     log_newpage_range(writer->index, MAIN_FORKNUM, 0, 1, true);
+    VECCKPT_FAULT_POINT_RAISE(BulkLogged);
   }
   return entries;
 }

@@ -37,8 +37,16 @@ constexpr uint32 kPageCapacity = BLCKSZ - SizeOfPageHeaderData - MAXALIGN(sizeof
 
 constexpr uint32 kNoExtent = 0xFFFFFFFF;
 constexpr uint32 kFreedSequence = 0xFFFFFFFF;  // in a map page: the sequence's extent is gone
+#ifdef VECCKPT_FAULT_POINTS
+// Small extents and map pages, so that tests fill many with few rows, and go round the ring of map pages.
+constexpr uint32 kMapEntries = 8;
+constexpr uint32 kMaxMapPages = 64;
+constexpr uint32 kMostSlots = 64;
+#else
 constexpr uint32 kMapEntries = kPageCapacity / sizeof(uint32);
 constexpr uint32 kMaxMapPages = 1980;
+constexpr uint32 kMostSlots = BLCKSZ;
+#endif
 constexpr BlockNumber kMetaBlock = 0;
 constexpr BlockNumber kFirstMapBlock = 1;
 constexpr BlockNumber kFirstExtentBlock = 2;
@@ -92,7 +100,7 @@ struct DirectoryHeader {
 };
 static_assert(sizeof(DirectoryHeader) == 40);
 
-constexpr uint32 kMaxSlots = (kPageCapacity - sizeof(DirectoryHeader)) / sizeof(Slot);
+constexpr uint32 kMaxSlots = Min(kMostSlots, (kPageCapacity - sizeof(DirectoryHeader)) / sizeof(Slot));
 constexpr uint32 kMinSlots = 16;
 constexpr uint32 kMaxExtentBytes = 1024 * 1024;
 

@@ -1,6 +1,7 @@
 // Flagging entries dead, and freeing extents. See log_append.hpp for the lock order.
 
 #include "pg/log_append.hpp"
+#include "pg/wall.hpp"
 
 namespace vecckpt {
 namespace {
@@ -42,7 +43,9 @@ int FlagDead(Relation index, uint32 pages_per_extent, uint32 extent, uint64 sequ
     flagged++;
   }
   DirectoryOf(page)->live -= static_cast<uint32>(flagged);
+  VECCKPT_FAULT_POINT_RAISE(DeadFlag);
   GenericXLogFinish(state);
+  VECCKPT_FAULT_POINT_RAISE(DeadFlagged);
   UnlockReleaseBuffer(buffer);
   return flagged;
 }
@@ -73,7 +76,9 @@ bool FreeExtent(Relation index, uint64 sequence) {
     directory->state = kExtentFree;
     directory->next_free = meta->free_head;
     meta->free_head = extent;
+    VECCKPT_FAULT_POINT_RAISE(ExtentFree);
     GenericXLogFinish(state);
+    VECCKPT_FAULT_POINT_RAISE(ExtentFreed);
   }
   UnlockReleaseBuffer(directory_buffer);
   UnlockReleaseBuffer(map_buffer);
@@ -94,7 +99,9 @@ void AdvanceFirstSequence(Relation index) {
   if (first != now->first_sequence) {
     GenericXLogState* state = GenericXLogStart(index);
     MetaOf(GenericXLogRegisterBuffer(state, meta_buffer, 0))->first_sequence = first;
+    VECCKPT_FAULT_POINT_RAISE(FirstAdvance);
     GenericXLogFinish(state);
+    VECCKPT_FAULT_POINT_RAISE(FirstAdvanced);
   }
   UnlockReleaseBuffer(meta_buffer);
 }

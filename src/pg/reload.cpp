@@ -43,6 +43,7 @@ void Register(const Manifest& manifest, const std::string& path, Loaded* loaded,
 }
 
 Status LoadAll(Loaded* loaded, Notices* notices) {
+  VECCKPT_FAULT_POINT(ReloadStart);
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
   auto names = ListDirectory(kFilesDirectory);
   if (!names.ok()) return names.status();
@@ -50,6 +51,7 @@ Status LoadAll(Loaded* loaded, Notices* notices) {
     auto parsed = ParseFileName(name);
     if (!parsed || parsed->temporary || parsed->kind != FileKind::kDurableManifest) continue;
     std::string path = PathOf(name);
+    VECCKPT_FAULT_POINT(ReloadManifest, path);
     auto manifest = ReadManifest(path);
     if (manifest.ok() && manifest->key == parsed->key) {
       Register(*manifest, path, loaded, notices);

@@ -13,6 +13,7 @@ HTAB* shared_indexes = nullptr;
 
 namespace {
 constexpr char kTranche[] = "vecckpt";
+constexpr uint32 kMaxBackoffShift = 8;
 
 // When this process's database was made, from the file that comes first in its folder; 0 if that is unknown.
 // A standby replays DROP DATABASE and CREATE DATABASE ... OID without a word. The log of a copied database
@@ -97,9 +98,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
       entry->f.current = {entry->f.current.number + 1, 0};
       entry->f.validated = true;
       entry->f.verified = true;
-      entry->f.failures = 0;
-      entry->f.retry_at = 0;
-      entry->f.last_error[0] = '\0';
+      ForgetFailure(&entry->f, entry->f.failed_in);
     }
     entry->f.index_oid = index_oid;
     entry->f.database_birth = birth;
@@ -109,6 +108,22 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
   }
   LWLockRelease(shared->lock);
   return entry != nullptr;
+}
+
+void NoteFailure(IndexFields* f, FailedIn where, const char* message, TimestampTz now) {
+  f->failed_in = where;
+  strlcpy(f->last_error, message, sizeof(f->last_error));
+  if (where == FailedIn::kRequest) return;
+  f->failures = Min(f->failures + 1, kMaxBackoffShift);
+  f->retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f->failures);
+}
+
+void ForgetFailure(IndexFields* f, FailedIn where) {
+  if (f->failed_in != where) return;
+  f->failed_in = FailedIn::kNothing;
+  f->failures = 0;
+  f->retry_at = 0;
+  f->last_error[0] = '\0';
 }
 
 bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base, const Generation& next,

@@ -22,6 +22,10 @@ constexpr int kMaxSuspensions = 16;
 
 enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
 
+// What the last error belongs to: when the same goes well, the error is history. kRequest: nobody was there
+// to work on a request.
+enum class FailedIn : uint8 { kNothing, kVisit, kJob, kCheckpoint, kRequest };
+
 struct IndexCounters {
   pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;
   pg_atomic_uint64 seals, merges, graph_builds, graph_insertions, set_aside;
@@ -53,6 +57,7 @@ struct IndexFields {
   bool tail_left;       // the builder left a tail too short to seal
   bool persist_wanted;  // a checkpoint is due
   uint32 failures;      // in a row
+  FailedIn failed_in;   // with it, failures, retry_at and last_error
   TimestampTz retry_at;
   char state[32];  // what the builder does
   char last_error[200];
@@ -133,6 +138,12 @@ bool ChangeEntry(const IndexKey& key, Change change) {
   LWLockRelease(shared->lock);
   return found;
 }
+
+// For use in ChangeEntry. Notes an error; but for kRequest, the index is left alone for a while, longer with
+// every failure.
+void NoteFailure(IndexFields* f, FailedIn where, const char* message, TimestampTz now);
+// That kind of work went well.
+void ForgetFailure(IndexFields* f, FailedIn where);
 
 // Makes `next` the current generation if identity and generation are still `identity` and `base`.
 bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base, const Generation& next,

@@ -261,7 +261,8 @@ void CompareCodes(SegmentsCheck* state, const Segment* segment) {
     const auto ordinals = segment->OrdinalsOf(node);
     for (uint64_t ordinal : *ordinals) {  // offsets and ordinals are in range: no defect was found
       if (record == nullptr || record->extent != ordinal / slots) record = segment->ExtentOf(ordinal);
-      if (ReadEntry(&state->reader, ordinal, record->sequence, state->vector) &&
+      ItemPointerData tid;
+      if (ReadEntry(&state->reader, ordinal, record->sequence, state->vector, &tid) &&
           !CodeStandsFor(segment->codec(), segment->code(node), state->vector, state->scratch))
         wrong.Add(record->sequence * slots + ordinal % slots);
     }

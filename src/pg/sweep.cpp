@@ -101,6 +101,7 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
     struct stat file;
     std::string path = PathOf(name);
     if (lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) continue;  // not one of ours after all
+    VECCKPT_FAULT_POINT(SweepFile, path);
     Status removed = RemoveFile(path);
     if (first_failure.ok()) first_failure = removed;
   }
@@ -117,6 +118,7 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
 }
 
 Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* notices) {
+  VECCKPT_FAULT_POINT(SweepStart);
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
   auto names = ListDirectory(kFilesDirectory);
   if (!names.ok()) return names.status();
@@ -136,6 +138,7 @@ Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* noti
     Status swept = SweepKey(key, list, writers, notices);
     if (first_failure.ok()) first_failure = swept;
   }
+  VECCKPT_FAULT_POINT(SweepDone);
   return first_failure;
 }
 

@@ -121,6 +121,7 @@ void FinishValidation(const IndexKey& key, LogReader* reader, const IndexMapping
   uint64 sequences = 0;
   for (const auto& segment : mapping.segments) sequences += SequencesOf(*segment);
   if (sequences <= kCompareAtOnce) {
+    VECCKPT_FAULT_POINT_RAISE(ValidateCompare);
     uint64 bad = FindIncomplete(reader, mapping);
     if (bad != 0) {
       *again = true;
@@ -139,6 +140,7 @@ void FinishValidation(const IndexKey& key, LogReader* reader, const IndexMapping
     f.validated = true;
     if (all) f.verified = true;
   });
+  VECCKPT_FAULT_POINT_RAISE(Validated);
 }
 
 }  // namespace
@@ -181,6 +183,7 @@ Coverage MapValidated(Relation index, LogReader* reader, std::shared_ptr<const I
     notices.Emit();
     ThrowIfFailed(failure);
     if (validated || *mapping == nullptr) return Coverage::kValid;
+    VECCKPT_FAULT_POINT_RAISE(Validate);
     Coverage coverage = CheckCoverage(reader, **mapping);
     if (coverage == Coverage::kValid) {
       FinishValidation(key, reader, **mapping, &again);

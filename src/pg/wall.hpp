@@ -16,6 +16,7 @@
 #include <exception>
 #include <new>
 
+#include "base/fault_point.hpp"
 #include "base/status.hpp"
 
 namespace vecckpt {
@@ -67,3 +68,12 @@ struct Notices {
 };
 
 }  // namespace vecckpt
+
+// A fault point on PostgreSQL's side: raises an error where it is to fail. See base/fault_point.hpp.
+#ifdef VECCKPT_FAULT_POINTS
+#define VECCKPT_FAULT_POINT_RAISE(name) \
+  ::vecckpt::ThrowIfFailed(             \
+      ::vecckpt::Guard([] { return ::vecckpt::PassFaultPoint(::vecckpt::FaultPoint::k##name); }))
+#else
+#define VECCKPT_FAULT_POINT_RAISE(name) static_cast<void>(::vecckpt::FaultPoint::k##name)
+#endif

@@ -18,7 +18,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
-  exact_everywhere rows_differ probes_differ probes_ok plan_uses_index index_check_ok ask
+  exact_everywhere rows_differ scan_differences probes_differ probes_ok plan_uses_index index_check_ok ask
   wait_until log_since log_size wait_log_since
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
@@ -147,6 +147,14 @@ sub exact_everywhere
 {
 	my ($node, $table, $name, %params) = @_;
 	return is(rows_differ($node, $table, %params), '0 missing, 0 too many, 0 twice, 0 out of order', $name);
+}
+
+# The same in words where there is a difference, else ''.
+sub scan_differences
+{
+	my ($node, $table, %params) = @_;
+	my $result = rows_differ($node, $table, %params);
+	return $result eq '0 missing, 0 too many, 0 twice, 0 out of order' ? '' : $result;
 }
 
 # Compares a scan of the whole table by the index, without LIMIT, with a scan of the heap: the same rows, each once, in
