@@ -129,7 +129,8 @@ void ScalarCodec<Levels>::EncodeScaled(Function component, double known_error, d
   const double first = trailer.offset, inverse = trailer.step > 0 ? 1 / double{trailer.step} : 0;
   const auto level_of = [=](double y) {
     const double steps = std::min((y - first) * inverse, Levels::kHighest) + 0.5;
-    return static_cast<int>(std::max(steps, 0.0));
+    // In this order it is 0 for NaN too, which only a corrupt code that is transcoded brings.
+    return static_cast<int>(std::max(0.0, steps));
   };
   if constexpr (Levels::kFitted) {
     // The line through (level, component) pairs.

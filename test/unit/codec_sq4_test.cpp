@@ -388,5 +388,25 @@ TEST(Sq4Codec, DistancesOfDamagedCodesAreNeverNaN) {
   }
 }
 
+// A component that is NaN has no level; it becomes the lowest.
+TEST(Sq4Codec, TranscodingOfDamagedCodesGivesLevels) {
+  std::mt19937_64 random(12);
+  const uint32_t dims = 21;
+  for (const Metric metric : kMetrics) {
+    const std::unique_ptr<Codec> codec = TrainFor(metric, dims, Random(5 * dims, 1, random));
+    CodeArray codes(codec->stride(), 2);
+    codec->Encode(Random(dims, 1, random).data(), codes.at(0));
+    ScalarTrailer trailer;
+    std::byte* end = codes.at(0) + codec->stride() - sizeof(trailer);
+    std::memcpy(&trailer, end, sizeof(trailer));
+    trailer.offset = std::numeric_limits<float>::quiet_NaN();
+    std::memcpy(end, &trailer, sizeof(trailer));
+    codec->Transcode(*codec, codes.at(0), codes.at(1));
+    std::memcpy(&trailer, codes.at(1) + codec->stride() - sizeof(trailer), sizeof(trailer));
+    EXPECT_EQ(trailer.sum, 0);
+    for (uint32_t i = 0; i < dims; ++i) EXPECT_EQ(Sq4Levels::Get(codes.at(1), dims, i), 0);
+  }
+}
+
 }  // namespace
 }  // namespace vecckpt
