@@ -47,16 +47,19 @@ Status EnsureFolder() {
 }
 
 Result<Manifest> LoadGeneration(const IndexKey& key, const Generation& generation) {
-  Result<Manifest> own = ReadManifest(PathOf(GenerationManifestName(key, generation.manifest_id)));
+  const std::string own_path = PathOf(GenerationManifestName(key, generation.manifest_id));
+  Result<Manifest> own = ReadManifest(own_path);
   if (own.ok() || own.status().code() != StatusCode::kNotFound) {
     if (own.ok() && (own->manifest_id != generation.manifest_id || own->key != key))
-      return Status::Corruption("manifest \"" + PathOf(GenerationManifestName(key, generation.manifest_id)) +
-                                "\" belongs to something else");
+      return Status::Corruption("manifest \"" + own_path + "\" belongs to something else");
     return own;
   }
-  Result<Manifest> durable = ReadManifest(PathOf(DurableManifestName(key)));
-  if (durable.ok() && (durable->manifest_id != generation.manifest_id || durable->key != key))
-    return Status::NotFound("no manifest has the generation's id");
+  const std::string durable_path = PathOf(DurableManifestName(key));
+  Result<Manifest> durable = ReadManifest(durable_path);
+  if (!durable.ok() && durable.status().code() != StatusCode::kNotFound) return durable;
+  if (!durable.ok() || durable->manifest_id != generation.manifest_id || durable->key != key)
+    return Status::NotFound("manifest \"" + own_path + "\" is missing, and \"" + durable_path +
+                            "\" is not it");
   return durable;
 }
 

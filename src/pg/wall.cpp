@@ -52,23 +52,31 @@ void ThrowIfFailed(const Failure& failure) {
 }
 
 void Notices::Add(const char* format, ...) {
-  if (count == kMax) {
-    left_out++;
-    return;
+  if (room - used < kLongest) {
+    size_t larger = Max(2 * room, 8 * kLongest);
+    char* grown = count < kMost ? static_cast<char*>(realloc(lines, larger)) : nullptr;
+    if (grown == nullptr) {
+      left_out++;
+      return;
+    }
+    lines = grown;
+    room = larger;
   }
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(lines[count++], sizeof(lines[0]), format, arguments);
+  vsnprintf(lines + used, kLongest, format, arguments);
   va_end(arguments);
+  used += strlen(lines + used) + 1;
+  count++;
 }
 
 void Notices::Emit() {
-  int n = count;
-  count = 0;
-  int more = left_out;
-  left_out = 0;
-  for (int i = 0; i < n; i++) ereport(LOG, (errmsg_internal("%s", lines[i])));
-  if (more > 0) ereport(LOG, (errmsg("vecckpt: %d more messages like these", more)));
+  const Notices taken = *this;
+  *this = Notices();
+  const char* line = taken.lines;
+  for (int i = 0; i < taken.count; i++, line += strlen(line) + 1) ereport(LOG, (errmsg_internal("%s", line)));
+  free(taken.lines);
+  if (taken.left_out > 0) ereport(LOG, (errmsg("vecckpt: %d more messages like these", taken.left_out)));
 }
 
 }  // namespace vecckpt

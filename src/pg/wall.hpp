@@ -56,12 +56,17 @@ int SqlState(StatusCode code);
 // Raises ERROR if it failed.
 void ThrowIfFailed(const Failure& failure);
 
-// Log lines gathered beyond the wall, reported by Emit on this side.
+// Log lines gathered beyond the wall, reported by Emit on this side. Each counts: it may be the only one to
+// name a file. Trivially destructible; an error before Emit, or an interrupt within it, leaks the lines not
+// yet reported.
 struct Notices {
-  static constexpr int kMax = 32;
+  static constexpr int kMost = 100000;  // more are only counted
+  static constexpr size_t kLongest = 400;
   int count = 0;
   int left_out = 0;
-  char lines[kMax][400];
+  char* lines = nullptr;  // from malloc: `count` strings, one behind the other
+  size_t used = 0;
+  size_t room = 0;
   void Add(const char* format, ...) pg_attribute_printf(2, 3);
   // Reports every line at LOG and forgets them.
   void Emit();

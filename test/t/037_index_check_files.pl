@@ -143,7 +143,7 @@ foreach my $case (@named)
 {
 	my ($index, $file) = @$case;
 	my $found = findings($index);
-	ok($found =~ /^error\|(file|generation).*(No such file|no manifest)/ || log_since($node, $offset) =~ /setting aside /,
+	ok($found =~ /^error\|(file|generation).*(No such file|is missing)/ || log_since($node, $offset) =~ /setting aside /,
 		"running, $file deleted: a finding, unless it is set aside by then") or diag($found);
 }
 # It looks through the folder every 20 seconds, and when something has become durable.

@@ -18,7 +18,8 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
-  exact_everywhere rows_differ scan_differences probes_differ probes_ok plan_uses_index index_check_ok ask
+  exact_everywhere all_exact_everywhere rows_differ scan_differences probes_differ probes_ok plan_uses_index
+  index_check_ok all_checks_ok ask
   wait_until log_since log_size wait_log_since
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
@@ -142,36 +143,14 @@ sub plan_uses_index
 	return $plan =~ /Index Scan using \Q$index\E/;
 }
 
-# One test: rows_differ finds no difference.
-sub exact_everywhere
+# The query of rows_differ.
+sub _everywhere_query
 {
-	my ($node, $table, $name, %params) = @_;
-	return is(rows_differ($node, $table, %params), '0 missing, 0 too many, 0 twice, 0 out of order', $name);
-}
-
-# The same in words where there is a difference, else ''.
-sub scan_differences
-{
-	my ($node, $table, %params) = @_;
-	my $result = rows_differ($node, $table, %params);
-	return $result eq '0 missing, 0 too many, 0 twice, 0 out of order' ? '' : $result;
-}
-
-# Compares a scan of the whole table by the index, without LIMIT, with a scan of the heap: the same rows, each once, in
-# the order of their distances. Counts the differences. With `large`, for a table of more entries than ef_search can
-# be: in relaxed order, because strict order may drop what is found late.
-sub rows_differ
-{
-	my ($node, $table, %params) = @_;
-	my $database = $params{database} || 'postgres';
+	my ($table, %params) = @_;
 	my $operator = $params{operator} || '<->';
 	my $probe    = $params{probe}    || "SELECT v FROM $table ORDER BY id LIMIT 1";
-	my $order    = $params{large} ? 'SET vhnsw.iterative_scan = relaxed_order;' : '';
 	my $disorder = $params{large} ? 'false' : 'before > d';
-	return ask(
-		$node, $database, qq(
-$EXHAUSTIVE
-$order
+	return qq(
 SELECT format('%s missing, %s too many, %s twice, %s out of order',
               count(*) FILTER (WHERE x.id IS NULL), count(*) FILTER (WHERE h.id IS NULL),
               count(*) FILTER (WHERE x.times > 1), count(*) FILTER (WHERE x.disorder))
@@ -181,7 +160,45 @@ FULL JOIN (SELECT id, min(d) AS d, count(*) AS times, bool_or($disorder) AS diso
                  FROM (SELECT id, v $operator ($probe) AS d FROM $table ORDER BY v $operator ($probe)) o) l
            GROUP BY id) x
 ON x.id = h.id AND x.d = h.d;
-));
+);
+}
+
+my $exact = '0 missing, 0 too many, 0 twice, 0 out of order';
+
+# Compares a scan of the whole table by the index, without LIMIT, with a scan of the heap: the same rows, each once, in
+# the order of their distances. Counts the differences. With `large`, for a table of more entries than ef_search can
+# be: in relaxed order, because strict order may drop what is found late.
+sub rows_differ
+{
+	my ($node, $table, %params) = @_;
+	my $order = $params{large} ? 'SET vhnsw.iterative_scan = relaxed_order;' : '';
+	return ask($node, $params{database} || 'postgres', "$EXHAUSTIVE $order " . _everywhere_query($table, %params));
+}
+
+# The same in words where there is a difference, else ''.
+sub scan_differences
+{
+	my ($node, $table, %params) = @_;
+	my $result = rows_differ($node, $table, %params);
+	return $result eq $exact ? '' : $result;
+}
+
+# One test: rows_differ finds no difference.
+sub exact_everywhere
+{
+	my ($node, $table, $name, %params) = @_;
+	return is(rows_differ($node, $table, %params), $exact, $name);
+}
+
+# The same for many tables in one session and one test.
+sub all_exact_everywhere
+{
+	my ($node, $tables, $name, %params) = @_;
+	my $results =
+	  $node->safe_psql('postgres', $EXHAUSTIVE . join('', map { _everywhere_query($_, %params) } @$tables));
+	my @results = split /\n/, $results;
+	my @wrong = map { "$tables->[$_]: $results[$_]" } grep { $results[$_] ne $exact } 0 .. $#results;
+	return is(join("\n", scalar(@results) . ' tables', @wrong), scalar(@$tables) . ' tables', $name);
 }
 
 # One test: vec_index_check finds nothing wrong with an index, its log, its segments, its rows. Prints what it finds.
@@ -192,6 +209,17 @@ sub index_check_ok
 	my $rows = !exists $params{heapallindexed} || $params{heapallindexed} ? 'true' : 'false';
 	return is(
 		ask($node, $params{database} || 'postgres', "SELECT severity, place, message FROM vec_index_check('$index', $rows)"),
+		'', $name);
+}
+
+# The same for all vhnsw indexes of a database.
+sub all_checks_ok
+{
+	my ($node, $name, $database) = @_;
+	return is(
+		$node->safe_psql(
+			$database || 'postgres', "SELECT i.index, c.* FROM vec_indexes i, vec_index_check(i.index, true) c"
+			  . ' WHERE i.database = current_database()'),
 		'', $name);
 }
 
