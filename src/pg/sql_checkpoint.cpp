@@ -5,6 +5,7 @@
 
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
+#include "pg/wall.hpp"
 
 extern "C" {
 #include "catalog/pg_am.h"
@@ -111,8 +112,10 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
       case RequestOutcome::kGone:
         break;  // dropped meanwhile
       case RequestOutcome::kFailed:
-        ereport(WARNING, (errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields),
-                                 fields.last_error)));
+        ereport(WARNING,
+                (errcode(fields.last_sqlstate),
+                 errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields), fields.last_error),
+                 HintFor(fields.last_sqlstate)));
         break;
     }
   }
@@ -164,8 +167,10 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                     errmsg("could not checkpoint index \"%s\", it is locked", get_rel_name(index_oid))));
   if (fields.outcome == RequestOutcome::kFailed)
-    ereport(ERROR, (errcode(ERRCODE_IO_ERROR), errmsg("could not checkpoint index \"%s\": %s",
-                                                      get_rel_name(index_oid), fields.last_error)));
+    ereport(ERROR,
+            (errcode(fields.last_sqlstate),
+             errmsg("could not checkpoint index \"%s\": %s", get_rel_name(index_oid), fields.last_error),
+             HintFor(fields.last_sqlstate)));
   PG_RETURN_VOID();
 }
 }
