@@ -109,14 +109,30 @@ if [[ -n $isolation ]] && ! skipped isolation; then
   regress_tests isolation "$PGXS_TEST/isolation/pg_isolation_regress" "$SERVER_DIR/test" $isolation
 fi
 
+# as_server, with two small file systems below the folder VECCKPT_SMALL_DISKS: "files" and "data". They live in a mount
+# namespace of the command's own, and so no longer than that. Where mounting is not allowed, without them.
+with_small_disks() {
+  local disks=$SERVER_DIR/disks
+  local mounts='mount -t tmpfs -o size=4m,nr_inodes=4k,mode=0700,uid=postgres,gid=postgres tmpfs "$0/files" &&
+    mount -t tmpfs -o size=64m,mode=0700,uid=postgres,gid=postgres tmpfs "$0/data"'
+  as_server mkdir -p "$disks/files" "$disks/data"
+  if [[ $EUID != 0 ]] || ! unshare --mount bash -c "$mounts" "$disks" 2>/dev/null; then
+    as_server "$@"
+    return
+  fi
+  (cd "$SERVER_DIR" && unshare --mount bash -c "$mounts"' && exec runuser -u postgres -- env VECCKPT_SMALL_DISKS="$0" "$@"' \
+    "$disks" "$@")
+}
+
 # One TAP file: its test points count; a file that dies without a failed one counts as one failure.
 tap_file() {
-  local file=$1 name dir log status=0 good bad
+  local file=$1 name dir log run=as_server status=0 good bad
+  ! grep -q VECCKPT_SMALL_DISKS "$ROOT/$file" || run=with_small_disks
   name=$(basename "$file" .pl)
   dir=$SERVER_DIR/tap/$name
   log=$LOGS/tap-$name.log
   as_server mkdir -p "$dir"
-  as_server timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
+  $run timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
     TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" VECCKPT_DATA="$VECCKPT_DATA" \
     VECCKPT_TEST_DATA="$SERVER_DIR/test/data" VECCKPT_FAULT_LIB="$SERVER_DIR/fault_points" top_builddir="$dir" \
     prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/t/lib" "$SERVER_DIR/$file" >"$log" 2>&1 || status=$?

@@ -66,7 +66,7 @@ void BuilderExit(int code, Datum argument) {
       if (failed && f.seal_request > f.seal_done) {
         f.seal_done = f.request_done = f.seal_request;
         f.outcome = RequestOutcome::kFailed;
-        NoteFailure(&f, FailedIn::kRequest, "the builder ended", 0);
+        NoteFailure(&f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the builder ended", 0);
       }
     });
     if (unfinished) MarkWork(keys[i]);
@@ -317,13 +317,15 @@ void WorkOnIndex(Visit* visit) {
       return Status::Ok();
     }));
 
-  bool seal_all = CheckRequest(visit) || visit->fields.seal_idle;
+  bool requested = CheckRequest(visit);
+  bool seal_all = requested || visit->fields.seal_idle;
   uint64 open = 0;
   ThrowIfFailed(Guard([&] { return FindUncovered(builder, visit->first, visit->end, &open); }));
   ThrowIfFailed(Guard([&] {
     return Plan(builder, seal_all, BuildThreads(), uint64{static_cast<uint32>(build_memory)} * 1024);
   }));
-  if (visit->fields.failures == 0 || GetCurrentTimestamp() >= visit->fields.retry_at || seal_all)
+  // Whoever asks for it has it tried at once; a periodic checkpoint does not.
+  if (visit->fields.failures == 0 || GetCurrentTimestamp() >= visit->fields.retry_at || requested)
     StartPlannedJobs(visit, seal_all);
   else
     MarkWork(visit->key);
@@ -421,7 +423,9 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
     RESUME_INTERRUPTS();
     if (expected != nullptr) {
       TimestampTz now = GetCurrentTimestamp();
-      ChangeEntry(*expected, [&](IndexFields& f) { NoteFailure(&f, FailedIn::kVisit, error->message, now); });
+      ChangeEntry(*expected, [&](IndexFields& f) {
+        NoteFailure(&f, FailedIn::kVisit, error->sqlerrcode, error->message, now);
+      });
       AnswerRequest(*expected, RequestOutcome::kFailed);
       const char* doing = Doing(*expected);
       ChangeEntry(*expected, [doing](IndexFields& f) { UpdateClaim(f, doing); });

@@ -84,7 +84,7 @@ void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& s
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
   TimestampTz now = GetCurrentTimestamp();
   ChangeEntry(work.key, [&](IndexFields& f) {
-    NoteFailure(&f, FailedIn::kJob, status.message().c_str(), now);
+    NoteFailure(&f, FailedIn::kJob, SqlState(status.code()), status.message().c_str(), now);
     // Whoever waits for this index to be sealed learns that it is not.
     if (seal && f.seal_request > f.seal_done) {
       f.seal_done = f.request_done = f.seal_request;

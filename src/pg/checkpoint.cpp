@@ -64,7 +64,9 @@ void RecordFailure(const IndexKey& key, const Failure& failure) {
                 errmsg("vecckpt: could not checkpoint index %u/%u/%u: %s", key.database, key.tablespace,
                        key.relation, failure.message)));
   TimestampTz now = GetCurrentTimestamp();
-  ChangeEntry(key, [&](IndexFields& f) { NoteFailure(&f, FailedIn::kCheckpoint, failure.message, now); });
+  ChangeEntry(key, [&](IndexFields& f) {
+    NoteFailure(&f, FailedIn::kCheckpoint, SqlState(failure.code), failure.message, now);
+  });
 }
 
 }  // namespace

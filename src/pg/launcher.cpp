@@ -95,7 +95,7 @@ Persisted PersistGuarded(const IndexKey& key) {
     RecoverFromError(context);
     TimestampTz now = GetCurrentTimestamp();
     ChangeEntry(key, [now](IndexFields& f) {
-      NoteFailure(&f, FailedIn::kCheckpoint, "checkpoint failed, see the server log", now);
+      NoteFailure(&f, FailedIn::kCheckpoint, ERRCODE_IO_ERROR, "checkpoint failed, see the server log", now);
     });
   }
   PG_END_TRY();
@@ -336,7 +336,7 @@ void RefuseRequests(Oid database, const char* reason) {
     if (entry->f.seal_request > entry->f.seal_done) {
       entry->f.seal_done = entry->f.request_done = entry->f.seal_request;
       entry->f.outcome = RequestOutcome::kFailed;
-      NoteFailure(&entry->f, FailedIn::kRequest, reason, 0);
+      NoteFailure(&entry->f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, reason, 0);
       told = true;
     }
     SpinLockRelease(&entry->mutex);

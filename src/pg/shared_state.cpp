@@ -110,8 +110,9 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
   return entry != nullptr;
 }
 
-void NoteFailure(IndexFields* f, FailedIn where, const char* message, TimestampTz now) {
+void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, TimestampTz now) {
   f->failed_in = where;
+  f->last_sqlstate = sqlstate;
   strlcpy(f->last_error, message, sizeof(f->last_error));
   if (where == FailedIn::kRequest) return;
   f->failures = Min(f->failures + 1, kMaxBackoffShift);

@@ -57,9 +57,10 @@ struct IndexFields {
   bool tail_left;       // the builder left a tail too short to seal
   bool persist_wanted;  // a checkpoint is due
   uint32 failures;      // in a row
-  FailedIn failed_in;   // with it, failures, retry_at and last_error
+  FailedIn failed_in;   // these, retry_at and the last error belong together
   TimestampTz retry_at;
   char state[32];  // what the builder does
+  int last_sqlstate;
   char last_error[200];
 };
 
@@ -141,7 +142,7 @@ bool ChangeEntry(const IndexKey& key, Change change) {
 
 // For use in ChangeEntry. Notes an error; but for kRequest, the index is left alone for a while, longer with
 // every failure.
-void NoteFailure(IndexFields* f, FailedIn where, const char* message, TimestampTz now);
+void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, TimestampTz now);
 // That kind of work went well.
 void ForgetFailure(IndexFields* f, FailedIn where);
 

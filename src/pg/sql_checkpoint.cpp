@@ -7,6 +7,7 @@
 #include "pg/log_read.hpp"
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
+#include "pg/wall.hpp"
 
 extern "C" {
 #include "catalog/pg_am.h"
@@ -139,8 +140,10 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
       case RequestOutcome::kGone:
         break;  // dropped meanwhile
       case RequestOutcome::kFailed:
-        ereport(WARNING, (errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields),
-                                 fields.last_error)));
+        ereport(WARNING,
+                (errcode(fields.last_sqlstate),
+                 errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields), fields.last_error),
+                 HintFor(fields.last_sqlstate)));
         break;
     }
   }
@@ -178,8 +181,10 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
                            get_rel_name(index_oid)),
                     errdetail("They are compared with the log once the server has replayed that far.")));
   if (fields.outcome == RequestOutcome::kFailed)
-    ereport(ERROR, (errcode(ERRCODE_IO_ERROR), errmsg("could not checkpoint index \"%s\": %s",
-                                                      get_rel_name(index_oid), fields.last_error)));
+    ereport(ERROR,
+            (errcode(fields.last_sqlstate),
+             errmsg("could not checkpoint index \"%s\": %s", get_rel_name(index_oid), fields.last_error),
+             HintFor(fields.last_sqlstate)));
   PG_RETURN_VOID();
 }
 }

@@ -41,6 +41,10 @@ int SqlState(StatusCode code) {
   return ERRCODE_INTERNAL_ERROR;
 }
 
+int HintFor(int sqlstate) {
+  return sqlstate == ERRCODE_DISK_FULL ? errhint("Check free disk space.") : 0;
+}
+
 void ThrowIfFailed(const Failure& failure) {
   if (!failure.failed()) return;
   CHECK_FOR_INTERRUPTS();  // a cancel explains a kCancelled better than we can
@@ -48,7 +52,8 @@ void ThrowIfFailed(const Failure& failure) {
     ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
                     failure.message[0] ? errdetail_internal("%s", failure.message) : 0));
   ereport(ERROR, (errcode(SqlState(failure.code)),
-                  errmsg("%s", failure.message[0] ? failure.message : "unexpected failure in vecckpt")));
+                  errmsg("%s", failure.message[0] ? failure.message : "unexpected failure in vecckpt"),
+                  HintFor(SqlState(failure.code))));
 }
 
 void Notices::Add(const char* format, ...) {

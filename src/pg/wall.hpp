@@ -53,6 +53,9 @@ Failure Guard(Work&& work) {
 // The errcode that fits.
 int SqlState(StatusCode code);
 
+// Within ereport: the hint that fits, if there is one.
+int HintFor(int sqlstate);
+
 // Raises ERROR if it failed.
 void ThrowIfFailed(const Failure& failure);
 
