@@ -14,7 +14,8 @@ use VecTest;
 
 our @EXPORT = qw(
   new_standby load_table start_mixed_load load_progress
-  stays_exact same_answers table_digest caught_up vacuum_wholly);
+  stays_exact same_answers table_digest caught_up vacuum_wholly
+  all_exact all_sealed);
 
 # A running standby of `source` from its backup `backup`; `conf` is appended to its postgresql.conf.
 sub new_standby
@@ -144,6 +145,34 @@ sub caught_up
 	my $lsn   = $node->safe_psql('postgres', $query);
 	return wait_until($standby->name . " to replay $lsn",
 		sub { ask($standby, 'postgres', "SELECT pg_last_wal_replay_lsn() >= '$lsn'") eq 't' }, 120);
+}
+
+# Tests that the nodes, the first of which writes, answer exactly in a database by index t_v.
+sub all_exact
+{
+	my ($database, $name, $writer, @standbys) = @_;
+	foreach my $node ($writer, @standbys)
+	{
+		my $what = "$name, " . $node->name;
+		ok(caught_up($writer, $node), "$what: caught up") if $node ne $writer;
+		ok(plan_uses_index($node, 'SELECT id FROM t ORDER BY v <-> (SELECT v FROM probes LIMIT 1) LIMIT 5', 't_v', $database),
+			"$what: the index is used");
+		probes_ok($node, 't', "$what: exact answers", database => $database);
+		exact_everywhere($node, 't', "$what: every row once", database => $database);
+	}
+	return;
+}
+
+# The same once it is sealed on all of them.
+sub all_sealed
+{
+	my ($database, $name, @nodes) = @_;
+	foreach my $node (@nodes)
+	{
+		ok(wait_sealed($node, 't_v', database => $database, ask => 1), "$name, " . $node->name . ': sealed');
+		check_index($node, 't_v', "$name, " . $node->name . ': the index', database => $database);
+	}
+	return all_exact($database, "$name, sealed", @nodes);
 }
 
 # Two tests: the nodes have the same rows, and the same answers by the index to 60 probes.
