@@ -70,7 +70,7 @@ sub restored_right
 	}
 	exact_everywhere($node, 't', "$name: every row once",           database => $restored);
 	exact_everywhere($node, 't', "$name: every row once by cosine", database => $restored, operator => '<=>');
-	check_index($node, $_, "$name: index $_", database => $restored) foreach qw(t_v t_cosine t_half u_v empty_v);
+	index_check_ok($node, $_, "$name: index $_", database => $restored) foreach qw(t_v t_cosine t_half u_v empty_v);
 	$node->safe_psql($restored, 'INSERT INTO empty SELECT id, v FROM t LIMIT 300; INSERT INTO t SELECT 100000 + id, v FROM u');
 	exact_everywhere($node, $_, "$name: $_ takes rows", database => $restored) foreach qw(empty t);
 	$node->safe_psql('postgres', "DROP DATABASE $restored");

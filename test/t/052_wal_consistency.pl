@@ -87,7 +87,7 @@ start_again($primary);
 like(log_since($primary), qr/redo done/, 'crash recovery has redone it');
 consistent($primary, 'and found no difference');
 exact_everywhere($primary, $_, "$_ after it: every row once", probe => "SELECT v FROM $_ ORDER BY id LIMIT 1") foreach qw(t long u);
-check_index($primary, "${_}_v", "index ${_}_v after it") foreach qw(t long u);
+index_check_ok($primary, "${_}_v", "index ${_}_v after it") foreach qw(t long u);
 
 $standby->stop;
 $primary->stop;

@@ -170,7 +170,7 @@ sub all_sealed
 	foreach my $node (@nodes)
 	{
 		ok(wait_sealed($node, 't_v', database => $database, ask => 1), "$name, " . $node->name . ': sealed');
-		check_index($node, 't_v', "$name, " . $node->name . ': the index', database => $database);
+		index_check_ok($node, 't_v', "$name, " . $node->name . ': the index', database => $database);
 	}
 	return all_exact($database, "$name, sealed", @nodes);
 }
