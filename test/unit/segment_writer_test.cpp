@@ -36,7 +36,6 @@ TEST_F(SegmentWriterTest, FileIsAsDocumented) {
   given.segment_id = 42;
   given.range = {7, 9};
   given.reserved[2] = 7;
-  given.reserved2 = 7;
   const Result<SegmentHeader> header = writer->Finish(given);
   ASSERT_TRUE(header.ok());
 
@@ -46,7 +45,6 @@ TEST_F(SegmentWriterTest, FileIsAsDocumented) {
   EXPECT_EQ(header->segment_id, 42u);
   EXPECT_EQ(header->range, (PositionRange{7, 9}));
   EXPECT_EQ(header->reserved[2], 0);
-  EXPECT_EQ(header->reserved2, 0u);
   EXPECT_EQ(header->header_size, kSegmentHeaderSize);
   EXPECT_EQ(header->file_size, file.size());
   EXPECT_EQ(header->checksum, HeaderPageChecksum(Bytes(file).first(kSegmentHeaderSize)));
