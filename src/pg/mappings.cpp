@@ -72,7 +72,9 @@ Geometry GeometryOf(const MetaPage& meta) {
 Status MatchManifest(const Segment& segment, const ManifestSegment& listed, const Manifest& manifest) {
   const SegmentHeader& h = segment.header();
   const Geometry& g = manifest.geometry;
-  if (!(Describe(h) == listed) || h.identity != manifest.identity || h.dims != g.dims ||
+  ManifestSegment described = Describe(h);
+  described.liveness_id = listed.liveness_id;  // of which the segment knows nothing
+  if (!(described == listed) || h.identity != manifest.identity || h.dims != g.dims ||
       h.slots_per_extent != g.slots_per_extent || h.metric != static_cast<uint8_t>(g.metric) ||
       h.code_kind != static_cast<uint8_t>(g.code_kind) ||
       (segment.kind() == SegmentKind::kGraph && h.m != g.m))
