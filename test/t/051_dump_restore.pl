@@ -17,7 +17,7 @@ my $dims = 16;
 my $rows = 4500;
 
 seed_random();
-my $node = new_node('node', init => [ allows_streaming => 1 ], conf => "vecckpt.checkpoint_timeout = 2\n");
+my $node = new_node('node', init => [ allows_streaming => 1 ]);
 $node->start;
 load_table($node, rows => $rows, dims => $dims);
 $node->safe_psql('postgres', qq(
