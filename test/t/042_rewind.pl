@@ -135,7 +135,6 @@ $remote->stop;
 # ---- From the folder of the stopped server: its files are used, those of the own history are gone
 ok(wait_settled($new, 't_v', ask => 1), 'the new primary is settled');
 $new->safe_psql('postgres', 'SELECT vec_checkpoint()');
-my $segments = vec_segments($new, 't_v');
 $new->stop;
 my @source = vec_files($new);
 my $local = rewound('local', '--source-pgdata', $new->data_dir);
@@ -152,8 +151,9 @@ $new->start;
 $_->start foreach $local, $mixed;
 answers_like_the_new_one($local, 'local');
 sealed_anew($local, 'local');
-is(vec_segments($local, 't_v'), $segments, 'local: by the segments of the new primary');
-unlike(log_since($local), qr/vecckpt: setting aside/, 'local: whose files are believed');
+# Its builder may have merged the segments by now.
+like(log_since($local), qr/vecckpt: loaded 2 indexes with [1-9]/, 'local: the files of the new primary are loaded');
+unlike(log_since($local), qr/vecckpt: setting aside/, 'local: and believed');
 
 # What is built from WAL that has not been replayed is not looked at, and nobody waits for it.
 answers_like_the_new_one($mixed, 'mixed, ahead of replay');
