@@ -147,7 +147,8 @@ $standby->safe_psql('postgres', "INSERT INTO t (v) SELECT random_vector($size{di
 read_on($older, 'the older cursor');
 vacuum_wholly($standby, 't');
 $standby->safe_psql('postgres', "INSERT INTO t (v) SELECT random_vector($size{dims}) FROM generate_series(1, $size{rows})");
-exact_everywhere($standby, 't', 'a new scan returns every row');
+# There are more rows than ef_search can be: strict order may drop what it finds late.
+exact_everywhere($standby, 't', 'a new scan returns every row', large => 1);
 index_check_ok($standby, 't_v', 'the index');
 ok(caught_up($standby, $below), 'the standby below follows');
 same_answers($standby, $below, 'below');
