@@ -42,7 +42,8 @@ PGDLLEXPORT void _PG_init(void) {
   shmem_request_hook = OnShmemRequest;
   previous_startup_hook = shmem_startup_hook;
   shmem_startup_hook = OnShmemStartup;
-  RegisterLauncher();
+  // pg_upgrade copies and drops databases, and wants nobody else in them.
+  if (!IsBinaryUpgrade) RegisterLauncher();
   InstallUtilityHook();
   InstallMappingPruning();
 }
