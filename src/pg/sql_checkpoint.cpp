@@ -4,7 +4,6 @@
 #include "pg/pg.hpp"
 
 #include "pg/catalog.hpp"
-#include "pg/log_read.hpp"
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/wall.hpp"
@@ -79,15 +78,16 @@ const char* NameOf(const IndexKey& key, const IndexFields& fields) {
                          : psprintf("%u/%u/%u", key.database, key.tablespace, key.relation);
 }
 
-// Gives an index an entry if nobody has met it yet: of a copied database, say, or on a new standby.
+// Gives an index an entry if nobody has met it yet: of a copied database, say, or on a new standby. Its
+// identity is the builder's to read, who says what is wrong with the log, if anything is. An index that is
+// being built is the backend's that builds it.
 void Meet(Relation index) {
   IndexKey key = KeyOf(index);
   IndexFields fields;
-  if (SnapshotEntry(key, &fields)) return;
-  if (index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress()) return;
-  LogReader reader;
-  if (OpenLog(&reader, index, nullptr))
-    EnsureEntry(key, reader.meta->identity, RelationGetRelid(index), index->rd_rel->relpersistence);
+  char persistence = index->rd_rel->relpersistence;
+  bool unreadable = persistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress();
+  if (SnapshotEntry(key, &fields) || !index->rd_index->indisready || unreadable) return;
+  EnsureEntry(key, 0, RelationGetRelid(index), persistence);
 }
 
 // All indexes of this database. One that somebody holds exclusively is his to make known.
