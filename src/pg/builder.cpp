@@ -30,6 +30,9 @@ constexpr int kIdleSeconds = 5;
 constexpr int kCatalogSeconds = 5;
 constexpr int64 kCompareMilliseconds = 50;
 constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
+// Jobs submitted and not yet finished. More would take memory for what they have read, and places among the
+// writers, long before a thread comes to them.
+constexpr size_t kMostJobs = 64;
 
 struct BuilderState {
   Builder* builder;  // C++ heap
@@ -237,9 +240,14 @@ void Seal(Visit* visit, PositionRange range, bool by_request) {
       Guard([&] { return StartSeal(builder, range, end_hash, visit->reader.max_lsn, by_request); }));
 }
 
+bool HasRoomForJobs() {
+  return state.builder->pool->outstanding() < kMostJobs;
+}
+
 void StartPlannedJobs(Visit* visit, bool seal_all) {
   Builder* builder = state.builder;
   for (size_t i = 0; i < builder->plan.size(); i++) {
+    if (!HasRoomForJobs()) return MarkWork(visit->key);
     const PlannedJob& planned = builder->plan[i];
     if (planned.kind == JobKind::kSeal) {
       Seal(visit, planned.range, seal_all);
@@ -468,6 +476,10 @@ int VisitWanted(TimestampTz now) {
   first++;
   for (int n = 0; n < count; n++) {
     CHECK_FOR_INTERRUPTS();
+    if (!HasRoomForJobs()) {
+      first += static_cast<unsigned>(n) - 1;  // go on here next time
+      break;
+    }
     int i = static_cast<int>((n + first) % static_cast<unsigned>(count));
     Oid index_oid = InvalidOid;
     bool wanted = false;

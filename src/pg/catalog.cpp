@@ -28,6 +28,21 @@ int ListVhnswIndexes(Oid** oids) {
   return count;
 }
 
+Relation OpenForLooking(Oid oid) {
+  if (!ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
+  Relation index = nullptr;
+  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid))) index = relation_open(oid, NoLock);
+  bool readable = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
+                  index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+                  !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
+  if (readable) return index;
+  if (index != nullptr)
+    relation_close(index, AccessShareLock);
+  else
+    UnlockRelationOid(oid, AccessShareLock);
+  return nullptr;
+}
+
 void RequireVhnswIndex(Oid oid, const char* partitions) {
   HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
   if (!HeapTupleIsValid(tuple))

@@ -9,6 +9,9 @@ namespace vecckpt {
 // The OIDs of this database's vhnsw indexes that have storage, palloc'd. REQUIRES: a transaction.
 int ListVhnswIndexes(Oid** oids);
 
+// An index under AccessShareLock, or null if it is locked by somebody, gone or not readable here. Never waits.
+Relation OpenForLooking(Oid oid);
+
 // Raises an error unless the OID is that of a vhnsw index. `partitions`: the hint for a partitioned one,
 // which has no storage.
 void RequireVhnswIndex(Oid oid, const char* partitions);

@@ -95,13 +95,11 @@ void MeetIndexes() {
   Oid* oids;
   int count = ListVhnswIndexes(&oids);
   for (int i = 0; i < count; i++) {
-    if (!ConditionalLockRelationOid(oids[i], AccessShareLock)) continue;
-    Relation index = try_relation_open(oids[i], NoLock);
-    if (index != nullptr) {
-      Meet(index);
-      relation_close(index, NoLock);
-    }
-    UnlockRelationOid(oids[i], AccessShareLock);
+    CHECK_FOR_INTERRUPTS();
+    Relation index = OpenForLooking(oids[i]);
+    if (index == nullptr) continue;
+    Meet(index);
+    relation_close(index, AccessShareLock);
   }
 }
 

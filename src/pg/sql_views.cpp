@@ -41,22 +41,6 @@ const char* QuantizationName(uint8 code_kind) {
   return "unknown";
 }
 
-// An index opened for looking, or null if it is locked, gone or not readable here.
-Relation OpenForLooking(Oid oid) {
-  if (!ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
-  Relation index = nullptr;
-  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid))) index = relation_open(oid, NoLock);
-  bool readable = index != nullptr && index->rd_rel->relkind == RELKIND_INDEX &&
-                  index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
-                  !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
-  if (readable) return index;
-  if (index != nullptr)
-    relation_close(index, AccessShareLock);
-  else
-    UnlockRelationOid(oid, AccessShareLock);
-  return nullptr;
-}
-
 // What of a generation's manifest the views show. Trivially destructible: the array is palloc'd.
 struct ManifestFacts {
   uint64 coverage_end;
