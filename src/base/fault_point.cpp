@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <cstdio>
 
 namespace vecckpt {
 
@@ -47,13 +47,11 @@ void Trace(const char* name, const std::string& detail) {
 void Wait(const std::string& path) {
   const pid_t parent = getppid();
   const std::string waiting = path + ".waiting";
-  const int fd = open(waiting.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd >= 0) close(fd);
-  while (access(path.c_str(), F_OK) == 0) {
+  if (rename(path.c_str(), waiting.c_str()) != 0) return;
+  while (access(waiting.c_str(), F_OK) == 0) {
     if (getppid() != parent) _exit(1);  // the server is gone
     usleep(kLookMicroseconds);
   }
-  unlink(waiting.c_str());
 }
 
 }  // namespace
@@ -72,7 +70,7 @@ Status PassFaultPoint(FaultPoint point, const std::string& detail) {
     Wait(path);
     return Status::Ok();
   }
-  // Of all who come by, the one that removes the file.
+  // Of all who come by, the one that takes the file away.
   if (action != "fail" && unlink(path.c_str()) != 0) return Status::Ok();
   if (action == "crash") kill(getpid(), SIGKILL);
   return Status(StatusCode::kIoError, std::string("fault point ") + name + " " + detail);

@@ -11,7 +11,7 @@
 //   error   the place fails, once: who takes the file away
 //   fail    the place fails as long as the file is there
 //   crash   the process is killed, once
-//   wait    the process waits until the file is gone; fault_points/<name>.waiting says that it does
+//   wait    the process waits, once: it renames the file to <name>.waiting, until somebody removes that
 //
 // Where fault_points/trace exists, every place that is passed adds the line "<name> <detail>" to it.
 

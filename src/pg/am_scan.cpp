@@ -184,6 +184,15 @@ void TellBuilder(IndexScanDesc scan, ScanState* state) {
   if (news) WakeBuilder(key.database);
 }
 
+// Entries that are dead in the pages read so far, or were left out of a segment as dead, must be dead to the
+// snapshot.
+void RequireSnapshot(IndexScanDesc scan, ScanState* state) {
+  XLogRecPtr lsn = state->reader.max_lsn;
+  if (state->objects != nullptr && state->objects->mapping != nullptr)
+    lsn = Max(lsn, state->objects->mapping->manifest.max_lsn());
+  RequireYoungSnapshot(scan->indexRelation, scan->xs_snapshot, lsn);
+}
+
 // Takes the query; tells how to answer it.
 Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
   ScanKey orderby = &scan->orderByData[0];
@@ -232,6 +241,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
       }
       ThrowIfFailed(failure);
       ScanTail(state);
+      RequireSnapshot(scan, state);
       TellBuilder(scan, state);
       state->vector = static_cast<float*>(palloc(state->reader.meta->vector_bytes));
       ThrowIfFailed(Guard([state] {
@@ -259,7 +269,9 @@ bool NextInLogOrder(IndexScanDesc scan, ScanState* state) {
     CHECK_FOR_INTERRUPTS();
     uint64 sequence = state->position / slots;
     if (copy == nullptr) copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-    if (!ReadDirectory(&state->reader, sequence, copy)) {
+    bool there = ReadDirectory(&state->reader, sequence, copy);
+    RequireSnapshot(scan, state);
+    if (!there) {
       state->position = (sequence + 1) * slots;
       continue;
     }
@@ -328,6 +340,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
             search->ResolveGone();
           return Status::Ok();
         }));
+        if (!there) RequireSnapshot(scan, state);
         break;
       }
       case MergedSearch::Action::kEmit:

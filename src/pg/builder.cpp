@@ -123,6 +123,16 @@ void AnswerRequest(const IndexKey& key, RequestOutcome outcome) {
   ConditionVariableBroadcast(&shared->changed);
 }
 
+// There is nothing to look at until somebody says so again.
+void ForgetHints(const IndexKey& key) {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(key)) {
+    pg_atomic_write_u32(&entry->has_tail, 0);
+    pg_atomic_write_u32(&entry->vacuumed, 0);
+  }
+  LWLockRelease(shared->lock);
+}
+
 // Everything the request wants is covered; the launcher makes it durable and answers.
 void PassRequestOn(const IndexKey& key, uint64 request) {
   ChangeEntry(key, [request](IndexFields& f) {
@@ -136,6 +146,7 @@ void PassRequestOn(const IndexKey& key, uint64 request) {
 // know.
 void LetGo(const IndexKey& key) {
   ThrowIfFailed(Guard([&] { return DropWork(state.builder, key); }));
+  ForgetHints(key);
   ChangeEntry(key, [](IndexFields& f) { UpdateClaim(f, nullptr); });
   AnswerRequest(key, RequestOutcome::kGone);
   if (!OidIsValid(RelationOfFile(key))) ForgetEntry(key);
@@ -374,12 +385,7 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
         WorkOnIndex(&visit);
       } else {
         EnsureEntry(visit.key, meta->identity, index_oid, index->rd_rel->relpersistence);
-        LWLockAcquire(shared->lock, LW_SHARED);
-        if (IndexEntry* entry = FindEntry(visit.key)) {
-          pg_atomic_write_u32(&entry->has_tail, 0);
-          pg_atomic_write_u32(&entry->vacuumed, 0);
-        }
-        LWLockRelease(shared->lock);
+        ForgetHints(visit.key);
         // An empty log has nothing to verify, seal or make durable.
         uint64 request = 0;
         ChangeEntry(visit.key, [&](IndexFields& f) {
@@ -523,13 +529,24 @@ void Round() {
     state.idle_since = GetCurrentTimestamp();
 }
 
-void StartUp(int slot) {
-  state.slot = slot;
+// False where the launcher has given the slot away, because this process took too long to start.
+bool TakeSlot(int slot) {
+  Oid database;
+  memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(database));
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  state.database = shared->builders[slot].database;
-  shared->builders[slot].pid = MyProcPid;
-  shared->builders[slot].latch = MyLatch;
+  BuilderSlot* mine = &shared->builders[slot];
+  bool free = mine->database == database && mine->pid == 0;
+  if (free) {
+    mine->pid = MyProcPid;
+    mine->latch = MyLatch;
+    state.slot = slot;
+    state.database = database;
+  }
   LWLockRelease(shared->lock);
+  return free;
+}
+
+void StartUp() {
   VECCKPT_FAULT_POINT_RAISE(BuilderStart);
   ThrowIfFailed(Guard([] {
     state.builder = new Builder;
@@ -558,8 +575,9 @@ void vecckpt_builder_main(Datum argument) {
   using namespace vecckpt;
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
+  if (!TakeSlot(DatumGetInt32(argument))) proc_exit(0);
   before_shmem_exit(BuilderExit, 0);
-  StartUp(DatumGetInt32(argument));
+  StartUp();
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(state.database, InvalidOid, 0);
   pgstat_report_activity(STATE_IDLE, nullptr);

@@ -31,6 +31,8 @@ Status MakeDurable(const IndexKey& key, const IndexFields& fields, uint64_t* fai
   if (!manifest.ok()) return manifest.status();
   std::set<uint64_t> synced;
   auto before = ReadManifest(durable_path);
+  // An earlier attempt renamed it and failed after that.
+  if (before.ok() && before->manifest_id == fields.current.manifest_id) return SyncDirectory(kFilesDirectory);
   if (before.ok() && before->manifest_id == fields.durable.manifest_id)
     for (const ManifestSegment& segment : before->segments) synced.insert(segment.id);
   for (const ManifestSegment& segment : manifest->segments) {

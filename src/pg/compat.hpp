@@ -77,6 +77,17 @@ inline void ExtendFork(Relation relation, BlockNumber block, BlockNumber last) {
 #endif
 }
 
+// Before version 17 VACUUM may, by old_snapshot_threshold, take rows away that an old snapshot sees. Raises
+// an error if that can be so with pages up to `lsn`.
+inline void RequireYoungSnapshot(Relation relation, Snapshot snapshot, XLogRecPtr lsn) {
+#if PG_VERSION_NUM < 170000
+  if (old_snapshot_threshold >= 0 && !XLogRecPtrIsInvalid(snapshot->lsn) && lsn > snapshot->lsn)
+    TestForOldSnapshot_impl(snapshot, relation);
+#else
+  (void)relation, (void)snapshot, (void)lsn;
+#endif
+}
+
 inline bool OwnsDatabase(Oid database, Oid role) {
 #if PG_VERSION_NUM >= 160000
   return object_ownercheck(DatabaseRelationId, database, role);

@@ -278,6 +278,7 @@ bool StartBuilder(Oid database, TimestampTz now, int slot) {
   snprintf(worker.bgw_name, sizeof(worker.bgw_name), "vecckpt builder for database %u", database);
   strlcpy(worker.bgw_type, "vecckpt builder", sizeof(worker.bgw_type));
   worker.bgw_main_arg = Int32GetDatum(slot);
+  memcpy(worker.bgw_extra, &database, sizeof(database));
   if (RegisterDynamicBackgroundWorker(&worker, nullptr)) return true;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   memset(&shared->builders[slot], 0, sizeof(BuilderSlot));

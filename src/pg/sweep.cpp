@@ -55,9 +55,11 @@ References FindReferences(const IndexKey& key) {
     found.known = true;
     return found;
   }
-  // A durable manifest that cannot be read is of no use to the next start either; it goes.
+  // A durable manifest that cannot be read is of no use to the next start either; it goes. It may be the
+  // current one already, of a checkpoint that failed behind the rename.
   auto durable = ReadManifest(PathOf(DurableManifestName(key)));
-  found.durable = durable.ok() && durable->manifest_id == found.fields.durable.manifest_id;
+  found.durable = durable.ok() && (durable->manifest_id == found.fields.durable.manifest_id ||
+                                   durable->manifest_id == found.fields.current.manifest_id);
   if (found.durable)
     for (const ManifestSegment& segment : durable->segments)
       found.ids.insert({segment.id, segment.liveness_id});

@@ -74,7 +74,7 @@ sub wait_fired
 	return wait_until("fault point $point to be reached", sub { fault_fired($node, $point) }, $seconds);
 }
 
-# For the action `wait`: until somebody waits there; and letting them all go.
+# For the action `wait`: until somebody waits there; and letting it go on.
 sub wait_waiting
 {
 	my ($node, $point, $seconds) = @_;
@@ -84,8 +84,7 @@ sub wait_waiting
 sub let_go
 {
 	my ($node, $point) = @_;
-	unlink _folder($node) . "/$point";
-	return wait_until("nobody to wait at $point", sub { !-e _folder($node) . "/$point.waiting" });
+	return unlink _folder($node) . "/$point.waiting";
 }
 
 sub clear_faults
