@@ -14,12 +14,13 @@ mkdir -p "$LOGS"
 PASSED=0
 FAILED=0
 
-# group NAME PASSED FAILED [LOG...]: adds the counts and shows the logs' ends if something failed.
+# group NAME PASSED FAILED [LOG...]: adds the counts and shows the logs' ends if something failed. Where the caller has set
+# `took`, it says how many seconds that were.
 group() {
   local name=$1 log
   PASSED=$((PASSED + $2))
   FAILED=$((FAILED + $3))
-  printf '%-32s %4d passed, %d failed\n' "$name" "$2" "$3"
+  printf '%-32s %4d passed, %d failed%s\n' "$name" "$2" "$3" "${took:+, $took s}"
   if (($3)); then
     shift 3
     for log in "$@"; do
@@ -124,24 +125,56 @@ with_small_disks() {
     "$disks" "$@")
 }
 
-# One TAP file: its test points count; a file that dies without a failed one counts as one failure.
-tap_file() {
-  local file=$1 name dir log run=as_server status=0 good bad
+# One TAP file, in the background of the others; its exit status is in LOG.status then. Ports are found together.
+run_tap() {
+  local file=$1 name dir run=as_server status=0
   ! grep -q VECCKPT_SMALL_DISKS "$ROOT/$file" || run=with_small_disks
   name=$(basename "$file" .pl)
   dir=$SERVER_DIR/tap/$name
-  log=$LOGS/tap-$name.log
   as_server mkdir -p "$dir"
   $run timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
     TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" VECCKPT_DATA="$VECCKPT_DATA" \
     VECCKPT_TEST_DATA="$SERVER_DIR/test/data" VECCKPT_FAULT_LIB="$SERVER_DIR/fault_points" top_builddir="$dir" \
-    prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/t/lib" "$SERVER_DIR/$file" >"$log" 2>&1 || status=$?
+    PG_TEST_PORT_DIR="$SERVER_DIR/ports" prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/t/lib" \
+    "$SERVER_DIR/$file" >"$LOGS/tap-$name.log" 2>&1 || status=$?
+  printf '%s %s\n' "$status" "$SECONDS" >"$LOGS/tap-$name.status"
+}
+
+# Its test points count; a file that died without a failed one counts as one failure.
+report_tap() {
+  local name log status=1 took='' good bad
+  name=$(basename "$1" .pl)
+  log=$LOGS/tap-$name.log
+  [[ ! -f $LOGS/tap-$name.status ]] || read -r status took <"$LOGS/tap-$name.status"
   good=$(grep -E '^ok ' "$log" | grep -vciE '# skip' || true)
   bad=$(grep -E '^not ok ' "$log" | grep -vciE '# todo' || true)
   ((status == 0 || bad > 0)) || bad=1
-  group "tap: $name" "$good" "$bad" "$log" "$dir"/tmp_check/log/*.log
+  group "tap: $name" "$good" "$bad" "$log" "$SERVER_DIR/tap/$name"/tmp_check/log/*.log
   grep -hE '(# skip|skipped:)' "$log" | sed 's/^/  /' || true
 }
+
+# As many at once as there are processors: they often wait. Reported in their order.
+tap_files() {
+  local file waiting=("$@") running=0
+  as_server mkdir -p "$SERVER_DIR/ports"
+  for file in "$@"; do
+    if ((running == JOBS)); then
+      wait -n || true
+      running=$((running - 1))
+    fi
+    (SECONDS=0 && run_tap "$file") &
+    running=$((running + 1))
+    while [[ ${#waiting[@]} -gt 0 && -f $LOGS/tap-$(basename "${waiting[0]}" .pl).status ]]; do
+      report_tap "${waiting[0]}"
+      waiting=("${waiting[@]:1}")
+    done
+  done
+  wait
+  for file in "${waiting[@]}"; do
+    report_tap "$file"
+  done
+}
+
 if ! skipped tap; then
   files=$(cd "$ROOT" && ls ${PROVE_TESTS:-test/t/*.pl} 2>/dev/null || true)
   # The library that these tests load, beside the installed one.
@@ -154,9 +187,8 @@ if ! skipped tap; then
       group "fault points build" 0 1 "$LOGS/build-fault-points.log"
     fi
   fi
-  for file in $files; do
-    tap_file "$file"
-  done
+  # shellcheck disable=SC2086
+  tap_files $files
 fi
 
 finish

@@ -9,7 +9,8 @@ namespace vecckpt {
 // The OIDs of this database's vhnsw indexes that have storage, palloc'd. REQUIRES: a transaction.
 int ListVhnswIndexes(Oid** oids);
 
-// An index under AccessShareLock, or null if it is locked by somebody, gone or not readable here. Never waits.
+// An index under AccessShareLock, or null if it is locked by somebody, gone or not readable here. Never
+// waits.
 Relation OpenForLooking(Oid oid);
 
 // Raises an error unless the OID is that of a vhnsw index. `partitions`: the hint for a partitioned one,
