@@ -72,7 +72,9 @@ OBJS = \
 	src/pg/mappings.o \
 	src/pg/module.o \
 	src/pg/options.o \
+	src/pg/private_segments.o \
 	src/pg/reload.o \
+	src/pg/segment_jobs.o \
 	src/pg/shared_state.o \
 	src/pg/sql_check.o \
 	src/pg/sql_check_extents.o \
@@ -91,7 +93,7 @@ OBJS = \
 	src/pg/wall.o
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
-REGRESS = functions options reloptions create_index query dimensions ddl transactions checkpoint views check extension
+REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views check extension
 REGRESS_OPTS = --load-extension=vecckpt
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=vecckpt

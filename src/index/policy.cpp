@@ -265,6 +265,32 @@ std::vector<PlannedJob> Planner::Plan() {
 
 }  // namespace
 
+PolicySegment PolicyViewOf(const Segment& segment) {
+  PolicySegment view;
+  view.id = segment.id();
+  view.kind = segment.kind();
+  view.range = segment.range();
+  view.nodes = segment.node_count();
+  view.entries = segment.entry_count();
+  view.stride = segment.header().stride;
+  return view;
+}
+
+std::vector<PolicyRange> UncoveredRanges(const std::vector<PositionRange>& covered, PositionRange log) {
+  std::vector<PolicyRange> uncovered;
+  uint64_t position = log.begin;
+  const auto add = [&](uint64_t end) {
+    end = std::min(end, log.end);
+    if (position < end) uncovered.push_back({{position, end}, end - position});
+  };
+  for (const PositionRange& range : covered) {
+    add(range.begin);
+    position = std::max(position, range.end);
+  }
+  add(log.end);
+  return uncovered;
+}
+
 std::vector<PlannedJob> PlanJobs(const PolicyInput& input) {
   return Planner(input).Plan();
 }

@@ -25,7 +25,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "segment/segment_format.hpp"
+#include "segment/segment.hpp"
 
 namespace vecckpt {
 
@@ -79,6 +79,13 @@ struct PlannedJob {
 // Adjacency: two segments are neighbours if no uncovered entries, no running seal and no other segment lie
 // between them.
 std::vector<PlannedJob> PlanJobs(const PolicyInput& input);
+
+// What the policy looks at of a segment; `dead` and `busy` are for the caller to know.
+PolicySegment PolicyViewOf(const Segment& segment);
+
+// The parts of `log` that none of `covered` covers. REQUIRES: `covered` is in ascending order and has no
+// overlaps.
+std::vector<PolicyRange> UncoveredRanges(const std::vector<PositionRange>& covered, PositionRange log);
 
 // Anonymous memory in bytes of a graph job whose result has this many nodes and entries, an upper estimate.
 uint64_t GraphJobMemory(uint64_t nodes, uint64_t entries, uint32_t m, uint32_t threads);

@@ -4,6 +4,7 @@
 #include "pg/access_method.hpp"
 #include "pg/index_build.hpp"
 #include "pg/log_append.hpp"
+#include "pg/private_segments.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/vector_input.hpp"
 #include "pg/wall.hpp"
@@ -42,10 +43,6 @@ void LoadRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool 
 }
 
 void CheckBuildable(Relation heap, Relation index) {
-  if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("vhnsw indexes on temporary tables are not supported yet"),
-                    errhint("Use an unlogged table.")));
   // An empty table needs no segments: TRUNCATE and a restored schema work without the library preloaded.
   if (shared == nullptr && !IsBinaryUpgrade && RelationGetNumberOfBlocks(heap) > 0)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -53,6 +50,14 @@ void CheckBuildable(Relation heap, Relation index) {
                     errhint("Add vecckpt to shared_preload_libraries and restart the server.")));
   if (RelationGetNumberOfBlocks(index) != 0)
     elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
+}
+
+// The same for an index on a temporary table.
+void BuildPrivateSegments(Relation index) {
+  LogReader reader;
+  OpenLog(&reader, index, nullptr);
+  pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseGraph);
+  BuildPrivate(&reader, true);
 }
 
 }  // namespace
@@ -69,7 +74,9 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   uint64 entries = BulkFinish(&state->writer);
   VECCKPT_FAULT_POINT_RAISE(CreateIndexLoaded);
   MemoryContextDelete(state->row_context);
-  if (shared != nullptr) {
+  if (shared != nullptr && HasPrivateSegments(index)) {
+    if (entries > 0) BuildPrivateSegments(index);
+  } else if (shared != nullptr) {
     if (entries > 0)
       BuildSegments(index, state->statistics.max_magnitude);
     else  // no room is no error yet: an insert tries again

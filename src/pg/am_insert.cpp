@@ -3,6 +3,7 @@
 #include "pg/access_method.hpp"
 #include "pg/log_append.hpp"
 #include "pg/log_read.hpp"
+#include "pg/private_segments.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/vector_input.hpp"
 #include "pg/wall.hpp"
@@ -14,7 +15,7 @@ namespace {
 constexpr uint64 kSignalEvery = 64;
 
 void TellBuilder(Relation index, uint64 position) {
-  if (shared == nullptr || position % kSignalEvery != 0) return;
+  if (shared == nullptr || position % kSignalEvery != 0 || HasPrivateSegments(index)) return;
   IndexKey key = KeyOf(index);
   bool wake = false;
   LWLockAcquire(shared->lock, LW_SHARED);

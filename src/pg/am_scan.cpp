@@ -11,8 +11,9 @@
 
 #include "pg/access_method.hpp"
 #include "pg/entry_reader.hpp"
-#include "pg/validation.hpp"
 #include "pg/options.hpp"
+#include "pg/private_segments.hpp"
+#include "pg/validation.hpp"
 #include "pg/vector_input.hpp"
 
 #include <limits>
@@ -99,6 +100,11 @@ void WarnOncePerSession() {
 // Leaves in state->objects->mapping the segments to search: null for none.
 void TakeMapping(IndexScanDesc scan, ScanState* state) {
   if (shared == nullptr) return WarnOncePerSession();
+  if (HasPrivateSegments(scan->indexRelation)) {
+    BuildPrivate(&state->reader, false);
+    state->objects->mapping = FindPrivate(KeyOf(scan->indexRelation), state->reader.meta->identity);
+    return;
+  }
   MapValidated(scan->indexRelation, &state->reader, &state->objects->mapping);
 }
 
@@ -175,7 +181,8 @@ void ScanTail(ScanState* state) {
 
 // A long tail that nobody has told the builder of (on a standby, say).
 void TellBuilder(IndexScanDesc scan, ScanState* state) {
-  if (shared == nullptr || state->tail_scanned < kSealEntries) return;
+  if (shared == nullptr || HasPrivateSegments(scan->indexRelation) || state->tail_scanned < kSealEntries)
+    return;
   IndexKey key = KeyOf(scan->indexRelation);
   LWLockAcquire(shared->lock, LW_SHARED);
   IndexEntry* entry = FindEntry(key);
@@ -291,14 +298,18 @@ bool NextInLogOrder(IndexScanDesc scan, ScanState* state) {
 
 // A segment's contents cannot be right: without it if nothing has been returned yet.
 void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failure) {
-  uint64 id = state->objects->search->corrupt_segment();
-  Notices notices;
-  Failure aside = Guard([&] {
-    const IndexMapping& mapping = *state->objects->mapping;
-    return SetAside(mapping.manifest, mapping.generation, {id}, failure.message, &notices);
-  });
-  notices.Emit();
-  ThrowIfFailed(aside);
+  if (HasPrivateSegments(scan->indexRelation)) {
+    ForgetPrivate(scan->indexRelation);
+  } else {
+    uint64 id = state->objects->search->corrupt_segment();
+    Notices notices;
+    Failure aside = Guard([&] {
+      const IndexMapping& mapping = *state->objects->mapping;
+      return SetAside(mapping.manifest, mapping.generation, {id}, failure.message, &notices);
+    });
+    notices.Emit();
+    ThrowIfFailed(aside);
+  }
   if (state->emitted > 0) ThrowIfFailed(failure);
   ResetScan(state);
   StartScan(scan, state);
@@ -354,6 +365,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
 
 void CountScan(IndexScanDesc scan, ScanState* state) {
   if (shared == nullptr || state->objects == nullptr || state->objects->search == nullptr) return;
+  if (HasPrivateSegments(scan->indexRelation)) return;
   const SearchCounters& counters = state->objects->search->counters();
   LWLockAcquire(shared->lock, LW_SHARED);
   if (IndexEntry* entry = FindEntry(KeyOf(scan->indexRelation))) {

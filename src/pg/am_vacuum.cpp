@@ -7,6 +7,7 @@
 #include "pg/access_method.hpp"
 #include "pg/log_append.hpp"
 #include "pg/log_read.hpp"
+#include "pg/private_segments.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/wall.hpp"
 
@@ -19,6 +20,7 @@ namespace {
 
 void TellBuilder(Relation index) {
   if (shared == nullptr) return;
+  if (HasPrivateSegments(index)) return NotePrivateVacuum(index);
   IndexKey key = KeyOf(index);
   LWLockAcquire(shared->lock, LW_SHARED);
   IndexEntry* entry = FindEntry(key);

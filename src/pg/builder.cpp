@@ -168,28 +168,6 @@ void CompareSegments(Visit* visit) {
   }
 }
 
-// Reads which entries of a segment are alive now, to builder->liveness. Returns how many.
-uint64 ReadLiveness(Visit* visit, const Segment& segment, ExtentCopy* copy) {
-  Liveness* liveness = state.builder->liveness.get();
-  uint32 slots = visit->reader.meta->slots_per_extent;
-  PositionRange range = segment.range();
-  uint64 live = 0;
-  for (const ExtentRecord& record : segment.extents()) {
-    CHECK_FOR_INTERRUPTS();
-    if (!ReadDirectoryOf(&visit->reader, record.extent, record.sequence, copy)) continue;
-    for (uint32 i = 0; i < copy->header.used; i++) {
-      uint64 position = record.sequence * slots + i;
-      if (position >= range.begin && position < range.end && !(copy->slots[i].flags & kSlotDead)) live++;
-    }
-    ThrowIfFailed(Guard([&] {
-      liveness->SetExtent(record.extent, record.sequence, copy->header.used,
-                          [copy](uint32_t slot) { return (copy->slots[slot].flags & kSlotDead) != 0; });
-      return Status::Ok();
-    }));
-  }
-  return live;
-}
-
 void StartLivenessOver(Visit* visit) {
   ThrowIfFailed(Guard([&] {
     state.builder->liveness = std::make_shared<Liveness>(visit->reader.meta->slots_per_extent);
@@ -201,51 +179,32 @@ void StartLivenessOver(Visit* visit) {
 void CountDead(Visit* visit) {
   Builder* builder = state.builder;
   const IndexMapping* mapping = builder->visited->mapping.get();
-  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
   for (size_t i = 0; i < mapping->segments.size(); i++) {
     StartLivenessOver(visit);
-    uint64 live = ReadLiveness(visit, *mapping->segments[i], copy);
+    uint64 live = ReadLiveness(&visit->reader, *mapping->segments[i], builder->liveness.get());
     ThrowIfFailed(Guard([&] { return NoteDead(builder, i, live); }));
   }
-  pfree(copy);
   ThrowIfFailed(Guard([&] { return StartLiveness(builder); }));
 }
 
 // Reads which entries of the planned inputs are alive now.
 void ReadInputLiveness(Visit* visit, const PlannedJob& planned) {
   StartLivenessOver(visit);
-  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
   for (const auto& segment : state.builder->visited->mapping->segments) {
     bool wanted = false;
     for (uint64_t id : planned.segments) wanted = wanted || id == segment->id();
-    if (wanted) ReadLiveness(visit, *segment, copy);
+    if (wanted) ReadLiveness(&visit->reader, *segment, state.builder->liveness.get());
   }
-  pfree(copy);
 }
 
 // Reads the entries of a planned seal and submits it.
 void Seal(Visit* visit, PositionRange range, bool by_request) {
   Builder* builder = state.builder;
-  uint32 dims = visit->reader.meta->dims;
-  EntryRun* run = NewEntryRun(visit->reader);
   ThrowIfFailed(Guard([&] {
     builder->batch = EntryBatch();
     return Status::Ok();
   }));
-  uint64 end_hash = 0;
-  for (uint64 position = range.begin; position < range.end;) {
-    CHECK_FOR_INTERRUPTS();
-    position = ReadRun(&visit->reader, position, range.end, run);
-    end_hash = run->end_hash;
-    if (!run->found) continue;
-    ThrowIfFailed(Guard([&] {
-      EntryBatch& batch = builder->batch;
-      batch.vectors.insert(batch.vectors.end(), run->vectors, run->vectors + uint64{run->count} * dims);
-      batch.ordinals.insert(batch.ordinals.end(), run->ordinals, run->ordinals + run->count);
-      batch.extents.push_back(run->extent);
-      return Status::Ok();
-    }));
-  }
+  uint64 end_hash = ReadBatch(&visit->reader, range, &builder->batch);
   VECCKPT_FAULT_POINT_RAISE(SealRead);
   ThrowIfFailed(
       Guard([&] { return StartSeal(builder, range, end_hash, visit->reader.max_lsn, by_request); }));

@@ -2,6 +2,8 @@
 
 #include "pg/builder_work.hpp"
 
+#include "pg/segment_jobs.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -12,32 +14,6 @@ namespace vecckpt {
 namespace {
 
 constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a log line, unless asked for
-
-// The segment whose codec a new one should share: what it will be merged with or absorbed by.
-std::shared_ptr<const Segment> CodecSource(const IndexMapping* mapping) {
-  std::shared_ptr<const Segment> source;
-  if (mapping == nullptr) return source;
-  for (const auto& segment : mapping->segments) {
-    bool graph = segment->kind() == SegmentKind::kGraph;
-    bool source_graph = source != nullptr && source->kind() == SegmentKind::kGraph;
-    if (graph != source_graph ? graph : source == nullptr || segment->entry_count() > source->entry_count())
-      source = segment;
-  }
-  return source;
-}
-
-Status NewOutput(const IndexWork& work, JobOutput* output) {
-  VECCKPT_RETURN_IF_ERROR(EnsureFolder());
-  Result<uint64_t> id = RandomId();
-  if (!id.ok()) return id.status();
-  if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
-  output->segment_id = *id;
-  output->path = PathOf(SegmentName(work.key, *id));
-  output->identity = work.identity;
-  output->mode = FileMode();
-  output->geometry = work.geometry;
-  return Status::Ok();
-}
 
 Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
   Result<ThreadPool::JobId> id = builder->pool->Submit(std::move(job));
@@ -271,26 +247,17 @@ Status BeginVisit(Builder* builder, const VisitFacts& facts) {
 
 Status FindUncovered(Builder* builder, uint64 first, uint64 end, uint64* open) {
   IndexWork* work = builder->visited;
-  builder->uncovered.clear();
-  *open = 0;
-  uint64 position = first;
-  auto add = [&](uint64 begin, uint64 until) {
-    begin = Max(begin, first);
-    until = Min(until, end);
-    if (begin >= until) return;
-    *open += until - begin;
-    // A running seal reads part of it.
-    PositionRange seal = work->seal_running ? work->seal_range : PositionRange();
-    if (seal.end <= begin || seal.begin >= until) seal = {until, until};
-    if (begin < seal.begin) builder->uncovered.push_back({{begin, seal.begin}, seal.begin - begin});
-    if (seal.end < until) builder->uncovered.push_back({{seal.end, until}, until - seal.end});
-  };
+  std::vector<PositionRange> covered;
   if (work->mapping != nullptr)
-    for (const auto& segment : work->mapping->segments) {
-      add(position, segment->range().begin);
-      position = Max(position, segment->range().end);
-    }
-  add(position, end);
+    for (const auto& segment : work->mapping->segments) covered.push_back(segment->range());
+  *open = 0;
+  for (const PolicyRange& range : UncoveredRanges(covered, {first, end})) *open += range.entries;
+  if (work->seal_running) {
+    covered.push_back(work->seal_range);
+    std::sort(covered.begin(), covered.end(),
+              [](const PositionRange& a, const PositionRange& b) { return a.begin < b.begin; });
+  }
+  builder->uncovered = UncoveredRanges(covered, {first, end});
   return Status::Ok();
 }
 
@@ -308,15 +275,9 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
   input.memory_limit = memory_limit;
   if (work->mapping != nullptr)
     for (const auto& segment : work->mapping->segments) {
-      PolicySegment seen;
-      seen.id = segment->id();
-      seen.kind = segment->kind();
-      seen.range = segment->range();
-      seen.nodes = segment->node_count();
-      seen.entries = segment->entry_count();
+      PolicySegment seen = PolicyViewOf(*segment);
       auto dead = work->dead.find(seen.id);
       seen.dead = dead == work->dead.end() ? 0 : Min(dead->second, seen.entries);
-      seen.stride = segment->header().stride;
       // What has not been verified must not be copied into a new segment.
       seen.busy = work->busy.count(seen.id) != 0 || work->verified.count(seen.id) == 0;
       input.segments.push_back(seen);
@@ -378,27 +339,21 @@ Status FinishCompare(Builder* builder, Completeness completeness, Notices* notic
 
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {
   IndexWork* work = builder->visited;
-  auto input = std::make_shared<SealInput>();
-  VECCKPT_RETURN_IF_ERROR(NewOutput(*work, &input->output));
-  input->output.range = range;
-  input->output.end_hash = end_hash;
-  input->output.max_lsn = max_lsn;
-  input->entries = std::move(builder->batch);
-  input->neighbour = CodecSource(work->mapping.get());
-  builder->batch = EntryBatch();
+  JobOutput output;
+  VECCKPT_RETURN_IF_ERROR(NewOutput(work->key, work->identity, work->geometry, &output));
+  output.range = range;
+  output.end_hash = end_hash;
+  output.max_lsn = max_lsn;
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
   running.kind = JobKind::kSeal;
   running.by_request = by_request;
-  running.segment_id = input->output.segment_id;
+  running.segment_id = output.segment_id;
   running.result = std::make_shared<SegmentHeader>();
-  auto result = running.result;
-  VECCKPT_RETURN_IF_ERROR(Submit(builder, std::move(running), [input, result](JobContext& context) {
-    auto made = RunSeal(*input, context);
-    if (made.ok()) *result = *made;
-    return made.status();
-  }));
+  ThreadPool::Job job =
+      SealJob(output, std::exchange(builder->batch, {}), work->mapping.get(), running.result);
+  VECCKPT_RETURN_IF_ERROR(Submit(builder, std::move(running), std::move(job)));
   work->seal_range = range;
   return Status::Ok();
 }
@@ -406,18 +361,14 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
 Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
                     uint64 memory_limit) {
   IndexWork* work = builder->visited;
+  RewriteOptions options;
+  options.liveness = std::exchange(builder->liveness, nullptr);
+  options.liveness_lsn = liveness_lsn;
+  options.threads = threads;
+  options.background = true;
+  options.memory_limit = memory_limit;
   JobOutput output;
-  std::vector<std::shared_ptr<const Segment>> segments;
-  for (uint64_t id : planned.segments)
-    for (const auto& segment : work->mapping->segments)
-      if (segment->id() == id) segments.push_back(segment);
-  if (segments.size() != planned.segments.size()) return Status::Internal("a planned segment is not mapped");
-  VECCKPT_RETURN_IF_ERROR(NewOutput(*work, &output));
-  output.range = {segments.front()->range().begin, segments.back()->range().end};
-  output.end_hash = segments.back()->header().end_hash;
-  output.max_lsn = liveness_lsn;
-  for (const auto& segment : segments) output.max_lsn = Max(output.max_lsn, segment->header().max_lsn);
-
+  VECCKPT_RETURN_IF_ERROR(NewOutput(work->key, work->identity, work->geometry, &output));
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
@@ -427,36 +378,17 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   running.result = std::make_shared<SegmentHeader>();
   running.large = planned.large;
   if (planned.keep_base_graph)
-    for (const auto& segment : segments)
-      if (segment->kind() == SegmentKind::kGraph)
+    for (const auto& segment : work->mapping->segments)
+      if (segment->kind() == SegmentKind::kGraph &&
+          std::find(planned.segments.begin(), planned.segments.end(), segment->id()) !=
+              planned.segments.end())
         running.base_nodes = Max(running.base_nodes, uint64{segment->node_count()});
-  auto result = running.result;
-  std::shared_ptr<const Liveness> liveness = std::move(builder->liveness);
-  if (planned.kind == JobKind::kMerge) {
-    auto input = std::make_shared<MergeInput>();
-    input->output = output;
-    input->segments = std::move(segments);
-    input->liveness = std::move(liveness);
-    return Submit(builder, std::move(running), [input, result](JobContext& context) {
-      auto made = RunMerge(*input, context);
-      if (made.ok()) *result = *made;
-      return made.status();
-    });
+  auto job = RewriteJob(planned, *work->mapping, options, output, running.result);
+  if (!job.ok()) {
+    UnregisterWriter(running.segment_id);
+    return job.status();
   }
-  auto input = std::make_shared<GraphInput>();
-  input->output = output;
-  input->segments = std::move(segments);
-  input->liveness = std::move(liveness);
-  input->keep_base_graph = planned.keep_base_graph;
-  input->threads = threads;
-  input->background = true;
-  input->memory_limit = memory_limit;
-  input->copy_limit = memory_limit;
-  return Submit(builder, std::move(running), [input, result](JobContext& context) {
-    auto made = RunGraph(*input, context);
-    if (made.ok()) *result = *made;
-    return made.status();
-  });
+  return Submit(builder, std::move(running), std::move(*job));
 }
 
 Status NoteDead(Builder* builder, size_t segment, uint64 live) {

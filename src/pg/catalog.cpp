@@ -19,7 +19,9 @@ int ListVhnswIndexes(Oid** oids) {
   TableScanDesc scan = table_beginscan_catalog(classes, 0, nullptr);
   while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
     auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
-    if (form->relkind != RELKIND_INDEX || form->relam != access_method) continue;
+    if (form->relkind != RELKIND_INDEX || form->relam != access_method ||
+        form->relpersistence == RELPERSISTENCE_TEMP)
+      continue;
     if (count == room) *oids = static_cast<Oid*>(repalloc(*oids, sizeof(Oid) * (room *= 2)));
     (*oids)[count++] = form->oid;
   }

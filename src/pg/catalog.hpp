@@ -6,7 +6,8 @@
 
 namespace vecckpt {
 
-// The OIDs of this database's vhnsw indexes that have storage, palloc'd. REQUIRES: a transaction.
+// The OIDs of this database's vhnsw indexes that have storage, except those of temporary tables, palloc'd.
+// REQUIRES: a transaction.
 int ListVhnswIndexes(Oid** oids);
 
 // An index under AccessShareLock, or null if it is locked by somebody, gone or not readable here. Never

@@ -2,6 +2,8 @@
 
 #include "pg/entry_reader.hpp"
 
+#include "pg/wall.hpp"
+
 namespace vecckpt {
 
 EntryRun* NewEntryRun(const LogReader& reader) {
@@ -40,6 +42,47 @@ uint64 ReadRun(LogReader* reader, uint64 begin, uint64 end, EntryRun* run) {
   run->extent = {sequence, header.running_hash, header.extent, 0};
   run->end_hash = RunningHash(header.running_hash, run->copy.slots, to);
   return next;
+}
+
+uint64 ReadBatch(LogReader* reader, PositionRange range, EntryBatch* batch) {
+  uint32 dims = reader->meta->dims;
+  EntryRun* run = NewEntryRun(*reader);
+  uint64 end_hash = 0;
+  for (uint64 position = range.begin; position < range.end;) {
+    CHECK_FOR_INTERRUPTS();
+    position = ReadRun(reader, position, range.end, run);
+    end_hash = run->end_hash;
+    if (!run->found) continue;
+    ThrowIfFailed(Guard([&] {
+      batch->vectors.insert(batch->vectors.end(), run->vectors, run->vectors + uint64{run->count} * dims);
+      batch->ordinals.insert(batch->ordinals.end(), run->ordinals, run->ordinals + run->count);
+      batch->extents.push_back(run->extent);
+      return Status::Ok();
+    }));
+  }
+  return end_hash;
+}
+
+uint64 ReadLiveness(LogReader* reader, const Segment& segment, Liveness* liveness) {
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  uint32 slots = reader->meta->slots_per_extent;
+  PositionRange range = segment.range();
+  uint64 live = 0;
+  for (const ExtentRecord& record : segment.extents()) {
+    CHECK_FOR_INTERRUPTS();
+    if (!ReadDirectoryOf(reader, record.extent, record.sequence, copy)) continue;
+    for (uint32 i = 0; i < copy->header.used; i++) {
+      uint64 position = record.sequence * slots + i;
+      if (position >= range.begin && position < range.end && !(copy->slots[i].flags & kSlotDead)) live++;
+    }
+    ThrowIfFailed(Guard([&] {
+      liveness->SetExtent(record.extent, record.sequence, copy->header.used,
+                          [copy](uint32_t slot) { return (copy->slots[slot].flags & kSlotDead) != 0; });
+      return Status::Ok();
+    }));
+  }
+  pfree(copy);
+  return live;
 }
 
 }  // namespace vecckpt

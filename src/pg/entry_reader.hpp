@@ -1,10 +1,11 @@
-// Reading runs of entries out of the log: for the exact scan of the tail, for sealing, and for CREATE INDEX.
+// Reading runs of entries out of the log, for the exact scan of the tail and for CREATE INDEX, and what jobs
+// take from it.
 
 #pragma once
 
 #include "pg/log_read.hpp"
 
-#include "segment/segment_format.hpp"
+#include "index/jobs.hpp"
 
 namespace vecckpt {
 
@@ -24,5 +25,13 @@ EntryRun* NewEntryRun(const LogReader& reader);
 
 // Reads the entries of positions [begin, end) that lie in begin's extent. Returns the position to go on with.
 uint64 ReadRun(LogReader* reader, uint64 begin, uint64 end, EntryRun* run);
+
+// Reads the entries of a range that are alive to *batch, which lives on the C++ heap and is empty. Returns
+// the running hash at the range's end, 0 if it is not known.
+uint64 ReadBatch(LogReader* reader, PositionRange range, EntryBatch* batch);
+
+// Tells *liveness, on the C++ heap, which entries of a segment's extents are alive now. Returns how many are
+// in the segment's range.
+uint64 ReadLiveness(LogReader* reader, const Segment& segment, Liveness* liveness);
 
 }  // namespace vecckpt

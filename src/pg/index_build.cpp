@@ -4,8 +4,9 @@
 
 #include "pg/access_method.hpp"
 #include "pg/entry_reader.hpp"
-#include "pg/validation.hpp"
 #include "pg/options.hpp"
+#include "pg/segment_jobs.hpp"
+#include "pg/validation.hpp"
 
 extern "C" {
 #include "commands/progress.h"
@@ -13,7 +14,6 @@ extern "C" {
 
 #include <memory>
 
-#include "base/checksum.hpp"
 #include "index/jobs.hpp"
 #include "index/policy.hpp"
 #include "os/file.hpp"
@@ -69,26 +69,20 @@ uint64 BuildMemory() {
   return uint64{static_cast<uint32>(maintenance_work_mem)} * 1024;
 }
 
-Status NewOutput(BuildState* state, uint64_t* id) {
-  VECCKPT_RETURN_IF_ERROR(EnsureFolder());
-  Result<uint64_t> drawn = RandomId();
-  if (!drawn.ok()) return drawn.status();
-  *id = *drawn;
-  if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
-  state->objects->writers.push_back(*id);
+// A new file, to be removed unless it is published.
+Status AddOutput(BuildState* state, JobOutput* output) {
+  BuildObjects* objects = state->objects;
+  VECCKPT_RETURN_IF_ERROR(
+      NewOutput(state->key, objects->manifest.identity, objects->manifest.geometry, output));
+  objects->writers.push_back(output->segment_id);
+  objects->unpublished.push_back(output->path);
   return Status::Ok();
 }
 
 Status StartPart(BuildState* state, float max_magnitude) {
   BuildObjects* objects = state->objects;
-  uint64_t id = 0;
-  VECCKPT_RETURN_IF_ERROR(NewOutput(state, &id));
   objects->output = JobOutput();
-  objects->output.path = PathOf(SegmentName(state->key, id));
-  objects->output.segment_id = id;
-  objects->output.identity = objects->manifest.identity;
-  objects->output.mode = FileMode();
-  objects->output.geometry = objects->manifest.geometry;
+  VECCKPT_RETURN_IF_ERROR(AddOutput(state, &objects->output));
   VectorStatistics statistics;
   statistics.max_magnitude = max_magnitude;
   auto flat = FlatSegmentBuilder::Create(objects->output, statistics);
@@ -113,7 +107,6 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
   auto header = objects->flat->Finish(range, end_hash, max_lsn);
   if (!header.ok()) return header.status();
   objects->flat.reset();
-  objects->unpublished.push_back(objects->output.path);
   *objects->header = *header;
   *graph_submitted = header->node_count >= kGraphEntries;
   if (!*graph_submitted) return Status::Ok();
@@ -121,17 +114,14 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
   auto segment = Segment::Open(objects->output.path);
   if (!segment.ok()) return segment.status();
   auto input = std::make_shared<GraphInput>();
-  input->output = objects->output;
+  VECCKPT_RETURN_IF_ERROR(AddOutput(state, &input->output));
   input->output.range = range;
   input->output.end_hash = end_hash;
   input->output.max_lsn = max_lsn;
-  VECCKPT_RETURN_IF_ERROR(NewOutput(state, &input->output.segment_id));
-  input->output.path = PathOf(SegmentName(state->key, input->output.segment_id));
   input->segments.push_back(*segment);
   input->keep_base_graph = false;
   input->threads = threads;
   input->copy_limit = BuildMemory();
-  objects->unpublished.push_back(input->output.path);
   VECCKPT_FAULT_POINT(CreateIndexGraph);
   auto result = objects->header;
   auto job = objects->pool->Submit([input, result](JobContext& context) {

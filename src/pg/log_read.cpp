@@ -33,7 +33,7 @@ PageHint* HintOf(uint64 page) {
 }
 
 Buffer PinPage(LogReader* reader, BlockNumber block) {
-  if (reader->strategy != nullptr)
+  if (reader->strategy != nullptr || RelationUsesLocalBuffers(reader->index))
     return ReadBufferExtended(reader->index, MAIN_FORKNUM, block, RBM_NORMAL, reader->strategy);
   static uint32 uses = 0;
   uint64 page = PageNumber(reader, block);
@@ -53,6 +53,7 @@ Buffer PinPage(LogReader* reader, BlockNumber block) {
 // of a long run comes by the processor's own prefetching.
 void PrefetchPage(const LogReader* reader, BlockNumber block, uint32 begin, uint32 end) {
   constexpr uint32 kMostFetched = 512;
+  if (RelationUsesLocalBuffers(reader->index)) return;
   uint64 number = PageNumber(reader, block);
   const PageHint* hint = HintOf(number);
   if (hint->page != number || hint->buffer <= 0) return;

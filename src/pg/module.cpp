@@ -5,6 +5,7 @@
 #include "pg/launcher.hpp"
 #include "pg/mappings.hpp"
 #include "pg/options.hpp"
+#include "pg/private_segments.hpp"
 #include "pg/reload.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/utility_hook.hpp"
@@ -46,5 +47,6 @@ PGDLLEXPORT void _PG_init(void) {
   if (!IsBinaryUpgrade) RegisterLauncher();
   InstallUtilityHook();
   InstallMappingPruning();
+  InstallPrivatePruning();
 }
 }

@@ -10,6 +10,7 @@
 
 #include "pg/sql_check.hpp"
 
+#include "pg/private_segments.hpp"
 #include "pg/validation.hpp"
 
 #include <memory>
@@ -288,8 +289,18 @@ bool Comparable(SegmentsCheck* state) {
   return false;
 }
 
+// C++ side. The session's own segments of an index on a temporary table.
+Status TakePrivate(SegmentsCheck* state) {
+  if (auto mapping = FindPrivate(state->key, state->check->meta.identity)) state->objects->mapping = *mapping;
+  state->fields.validated = true;  // it has built them itself
+  return Status::Ok();
+}
+
 void CheckGeneration(SegmentsCheck* state, bool compare) {
-  if (!TakeGeneration(state)) return;
+  if (HasPrivateSegments(state->check->index))
+    ThrowIfFailed(Guard([state] { return TakePrivate(state); }));
+  else if (!TakeGeneration(state))
+    return;
   IndexCheck* check = state->check;
   const auto& problems = state->objects->problems;
   for (size_t i = 0; i < problems.size(); i++)

@@ -159,6 +159,10 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
                     errmsg("could not obtain lock on index \"%s\"", get_rel_name(index_oid))));
   Relation index = relation_open(index_oid, NoLock);
+  if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("cannot checkpoint index \"%s\" on a temporary table", get_rel_name(index_oid)),
+                    errdetail("Its segments belong to a session and end with it.")));
   IndexKey key = KeyOf(index);
   Meet(index);
   relation_close(index, AccessShareLock);

@@ -33,6 +33,29 @@ TEST(PolicyTest, NothingToDo) {
   EXPECT_TRUE(PlanJobs(input).empty());
 }
 
+std::vector<PositionRange> Uncovered(const std::vector<PositionRange>& covered, PositionRange log) {
+  std::vector<PositionRange> ranges;
+  for (const PolicyRange& range : UncoveredRanges(covered, log)) {
+    EXPECT_EQ(range.entries, range.range.end - range.range.begin);
+    ranges.push_back(range.range);
+  }
+  return ranges;
+}
+
+TEST(PolicyTest, UncoveredRanges) {
+  using Ranges = std::vector<PositionRange>;
+  EXPECT_EQ(Uncovered({}, {0, 0}), Ranges());
+  EXPECT_EQ(Uncovered({}, {3, 7}), Ranges({{3, 7}}));
+  EXPECT_EQ(Uncovered({{0, 10}}, {0, 10}), Ranges());
+  EXPECT_EQ(Uncovered({{0, 10}, {10, 20}}, {0, 25}), Ranges({{20, 25}}));
+  EXPECT_EQ(Uncovered({{5, 10}, {15, 20}}, {0, 25}), Ranges({{0, 5}, {10, 15}, {20, 25}}));
+  // The log's beginning was freed; its end is older than a segment.
+  EXPECT_EQ(Uncovered({{5, 10}, {15, 20}}, {8, 18}), Ranges({{10, 15}}));
+  EXPECT_EQ(Uncovered({{5, 10}, {15, 20}}, {12, 14}), Ranges({{12, 14}}));
+  EXPECT_EQ(Uncovered({{5, 10}}, {20, 25}), Ranges({{20, 25}}));
+  EXPECT_EQ(Uncovered({{30, 40}}, {20, 25}), Ranges({{20, 25}}));
+}
+
 TEST(PolicyTest, SealsTheLongestRangeWithinTheCap) {
   PolicyInput input;
   input.stride = 64;
