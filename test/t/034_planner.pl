@@ -133,6 +133,30 @@ cmp_ok($wide[0], '>', $narrow[0], 'a wider search costs more to start');
 # No plan of this table may be lost to an error when every other way is switched off.
 is($node->safe_psql('postgres', "$no_others SELECT count(*) FROM items"), '10000', 'counting still works');
 
+# Filters of every selectivity, alone, together and through joins: whatever the plan, as many rows come back as there are,
+# in order, and with the index switched off the same number.
+my @filters = (
+	'true', 'half = 1', 'half = 1 AND id % 2 = 0', 'id % 10 = 3', 'id % 100 = 7', 'id % 1000 = 7', 'kind = 7',
+	'kind IN (1, 2, 3)', 'kind <> 7', 'id < 5000', 'id BETWEEN 10 AND 30', 'id = 5', 'id < 0',
+	'id < 9000 AND kind > 10', "v <-> $constant < 1.6", "v <-> $constant < 0.1",
+	'EXISTS (SELECT FROM small WHERE small.id = items.id)', 'id NOT IN (SELECT id FROM small)',
+	'kind IN (SELECT id FROM small WHERE id < 3)');
+foreach my $filter (@filters)
+{
+	my $search = "SELECT id, v <-> $constant AS d FROM items WHERE $filter ORDER BY v <-> $constant LIMIT 25";
+	is( $node->safe_psql(
+			'postgres', "SELECT count(*), bool_and(d >= before) IS NOT FALSE FROM"
+			  . " (SELECT d, lag(d) OVER () AS before FROM ($search) s) o"),
+		$node->safe_psql('postgres', "SELECT least(25, count(*)), true FROM items WHERE $filter"),
+		'as many rows as there are, in order: ' . shown($filter));
+}
+
+# In a parallel worker.
+my $forced = $node->pg_version >= 16 ? 'debug_parallel_query' : 'force_parallel_mode';
+like(plan_of($query, "SET $forced = on;"), qr/Gather.*Index Scan using items_l2/s, 'planned for a worker');
+is($node->safe_psql('postgres', "SET $forced = on; $query"), $node->safe_psql('postgres', $query),
+	'a worker finds the same');
+
 # Prepared statements keep the index in generic plans.
 my $generic = $node->safe_psql(
 	'postgres', q(SET plan_cache_mode = force_generic_plan;
