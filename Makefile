@@ -20,6 +20,7 @@ OBJS = \
 	src/hnsw/codec_none.o \
 	src/hnsw/codec_sq4.o \
 	src/hnsw/codec_sq8.o \
+	src/hnsw/encode_kernels.o \
 	src/hnsw/exact.o \
 	src/hnsw/graph_builder.o \
 	src/hnsw/graph_check.o \

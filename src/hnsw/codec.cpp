@@ -9,6 +9,7 @@
 #include "hnsw/codec_none.hpp"
 #include "hnsw/codec_sq4.hpp"
 #include "hnsw/codec_sq8.hpp"
+#include "hnsw/encode_kernels.hpp"
 #include "hnsw/gather.hpp"
 
 namespace vecckpt {
@@ -43,7 +44,7 @@ Status UnknownKind(CodeKind kind) {
 }  // namespace
 
 void VectorStatistics::Add(const float* vector, size_t dims) {
-  for (size_t i = 0; i < dims; ++i) max_magnitude = std::max(max_magnitude, std::fabs(vector[i]));
+  max_magnitude = std::max(max_magnitude, LargestMagnitude(vector, dims));
 }
 
 void VectorStatistics::Merge(const VectorStatistics& other) {

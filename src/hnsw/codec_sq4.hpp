@@ -24,9 +24,11 @@ struct Sq4Levels {
     const NibblePlace place = NibblePlaceOf(i, dims);
     return std::to_integer<int>(code[place.byte] >> place.shift & std::byte{15});
   }
-  static void Put(std::byte* code, size_t dims, size_t i, int level) {
-    const NibblePlace place = NibblePlaceOf(i, dims);
-    code[place.byte] |= static_cast<std::byte>(level << place.shift);
+  static void Put(std::byte* code, size_t dims, size_t i, const uint8_t* levels, size_t count) {
+    for (size_t n = 0; n < count; ++n) {
+      const NibblePlace place = NibblePlaceOf(i + n, dims);
+      code[place.byte] |= static_cast<std::byte>(levels[n] << place.shift);
+    }
   }
   // The sum of a_i * b_i, exact.
   static double Dot(const Kernels& kernels, const uint8_t* a, const uint8_t* b, size_t dims, double) {

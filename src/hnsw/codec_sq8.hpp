@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <cstring>
+
 #include "hnsw/byte_kernels.hpp"
 #include "hnsw/scalar_codec.hpp"
 
@@ -18,7 +20,9 @@ struct Sq8Levels {
 
   static constexpr size_t Bytes(size_t dims) { return dims; }
   static int Get(const std::byte* code, size_t, size_t i) { return std::to_integer<int>(code[i]); }
-  static void Put(std::byte* code, size_t, size_t i, int level) { code[i] = static_cast<std::byte>(level); }
+  static void Put(std::byte* code, size_t, size_t i, const uint8_t* levels, size_t count) {
+    std::memcpy(code + i, levels, count);
+  }
   // The sum of a_i * b_i, exact; `sum_a`: the sum of a_i.
   static double Dot(const Kernels& kernels, const uint8_t* a, const uint8_t* b, size_t dims, double sum_a) {
     return kernels.dot_shifted(a, b, dims) + 128 * sum_a;

@@ -12,6 +12,7 @@
 #include "hnsw/codec_scale.hpp"
 #include "hnsw/codec_sq4.hpp"
 #include "hnsw/codec_sq8.hpp"
+#include "hnsw/encode_kernels.hpp"
 #include "hnsw/exact.hpp"
 #include "hnsw/gather.hpp"
 #include "hnsw/scalar_scorers.hpp"
@@ -112,73 +113,65 @@ VectorStatistics ScalarCodec<Levels>::StatisticsOf(const std::byte* code) const 
   return statistics;
 }
 
+constexpr size_t kPiece = 256;  // components at a time: what stays in the cache
+
+// Calls work(x, begin, count) for the components of a vector, piece by piece; fill(begin, count, x) tells
+// them.
+template <typename Fill, typename Work>
+void ForPieces(size_t dims, const Fill& fill, const Work& work) {
+  alignas(64) double x[kPiece];
+  for (size_t begin = 0; begin < dims; begin += kPiece) {
+    const size_t count = std::min(kPiece, dims - begin);
+    fill(begin, count, x);
+    work(x, begin, count);
+  }
+}
+
 template <typename Levels>
-template <typename Function>
-void ScalarCodec<Levels>::EncodeScaled(Function component, double known_error, double norm_gain,
+template <typename Fill>
+void ScalarCodec<Levels>::EncodeScaled(const Fill& fill, double known_error, double norm_gain,
                                        std::byte* code) const {
   const size_t dims = mean_.size();
+  const float* mean = mean_.data();
   double low = std::numeric_limits<double>::infinity(), high = -low;
-  for (size_t i = 0; i < dims; ++i) {
-    const double y = component(i) - mean_[i];
-    low = std::min(low, y);
-    high = std::max(high, y);
-  }
+  ForPieces(dims, fill, [&](const double* x, size_t begin, size_t count) {
+    WidenRange(x, mean + begin, count, &low, &high);
+  });
   ScalarTrailer trailer{};
   trailer.offset = static_cast<float>(low) + 0.0f;
   trailer.step = static_cast<float>((high - low) / Levels::kHighest);
-  const double first = trailer.offset, inverse = trailer.step > 0 ? 1 / double{trailer.step} : 0;
-  const auto level_of = [=](double y) {
-    const double steps = std::min((y - first) * inverse, Levels::kHighest) + 0.5;
-    // In this order it is 0 for NaN too, which only a corrupt code that is transcoded brings.
-    return static_cast<int>(std::max(0.0, steps));
-  };
+  const LevelRule rule = {trailer.offset, trailer.step > 0 ? 1 / double{trailer.step} : 0, Levels::kHighest};
   if constexpr (Levels::kFitted) {
-    // The line through (level, component) pairs.
-    double levels = 0, level_squares = 0, components = 0, products = 0;
-    for (size_t i = 0; i < dims; ++i) {
-      const double y = component(i) - mean_[i];
-      const double level = level_of(y);
-      levels += level;
-      level_squares += Square(level);
-      components += y;
-      products += level * y;
-    }
+    LineSums line;
+    ForPieces(dims, fill, [&](const double* x, size_t begin, size_t count) {
+      AddToLine(x, mean + begin, count, rule, &line);
+    });
     const double count = static_cast<double>(dims);
-    const double spread = count * level_squares - Square(levels);
+    const double spread = count * line.level_squares - Square(line.levels);
     if (spread > 0) {
-      const double slope = (count * products - levels * components) / spread;
+      const double slope = (count * line.products - line.levels * line.components) / spread;
       trailer.step = static_cast<float>(slope);
-      trailer.offset = static_cast<float>((components - slope * levels) / count) + 0.0f;
+      trailer.offset = static_cast<float>((line.components - slope * line.levels) / count) + 0.0f;
     }
   }
-  const double offset = trailer.offset, step = trailer.step;
 
   std::memset(code, 0, stride_);
-  uint32_t sum = 0;
-  double squared_error = 0, square = 0, level_square = 0, with_mean = 0, length = 0;
-  for (size_t i = 0; i < dims; ++i) {
-    const double x = component(i);
-    const double y = x - mean_[i];
-    const int level = level_of(y);
-    const double said = offset + step * level;
-    Levels::Put(code, dims, i, level);
-    sum += static_cast<uint32_t>(level);
-    squared_error += Square(y - said);
-    square += Square(y);
-    level_square += Square(said);
-    with_mean += y * mean_[i];
-    length += Square(x);
-  }
+  CodeSums sums;
+  ForPieces(dims, fill, [&](const double* x, size_t begin, size_t count) {
+    uint8_t levels[kPiece];
+    WriteLevels(x, mean + begin, count, rule, trailer.offset, trailer.step, levels, &sums);
+    Levels::Put(code, dims, begin, levels, count);
+  });
   // The subtraction of the mean rounds relative to its operands.
-  const double rounding = kExactError * (mean_norm_ + std::sqrt(length));
-  trailer.sum = static_cast<float>(sum);
-  trailer.error = RoundUp(std::sqrt(squared_error) * (1 + kExactError) + rounding + known_error);
+  const double rounding = kExactError * (mean_norm_ + std::sqrt(sums.length));
+  trailer.sum = static_cast<float>(sums.levels);
+  trailer.error = RoundUp(std::sqrt(sums.squared_error) * (1 + kExactError) + rounding + known_error);
   if (metric_ == Metric::kInnerProduct) {
-    trailer.norm = static_cast<float>(with_mean + 0.5 * Square(mean_norm_));
-    trailer.residue = RoundUp(std::sqrt(level_square) * (1 + kExactError));
+    trailer.norm = static_cast<float>(sums.with_mean + 0.5 * Square(mean_norm_));
+    trailer.residue = RoundUp(std::sqrt(sums.said_square) * (1 + kExactError));
   } else {
-    trailer.norm = static_cast<float>(square + norm_gain);
-    trailer.residue = static_cast<float>(trailer.norm - level_square);
+    trailer.norm = static_cast<float>(sums.square + norm_gain);
+    trailer.residue = static_cast<float>(trailer.norm - sums.said_square);
   }
   std::memcpy(code + stride_ - sizeof(trailer), &trailer, sizeof(trailer));
 }
@@ -186,7 +179,10 @@ void ScalarCodec<Levels>::EncodeScaled(Function component, double known_error, d
 template <typename Levels>
 void ScalarCodec<Levels>::Encode(const float* vector, std::byte* code) const {
   const double scale = ScaleOf(metric_, exponent_, vector, mean_.size());
-  EncodeScaled([=](size_t i) { return vector[i] * scale; }, 0, 0, code);
+  const auto fill = [=](size_t begin, size_t count, double* x) {
+    ScaleValues(vector + begin, scale, count, x);
+  };
+  EncodeScaled(fill, 0, 0, code);
 }
 
 template <typename Levels>
@@ -216,8 +212,10 @@ void ScalarCodec<Levels>::Transcode(const Codec& other, const std::byte* from, s
   const ScalarTrailer& trailer = source.TrailerOf(from);
   const double scale = std::ldexp(1.0, source.exponent_ - exponent_);
   const double norm_gain = metric_ == Metric::kInnerProduct ? 0 : trailer.residue * Square(scale);
-  EncodeScaled([&](size_t i) { return source.ComponentOf(from, trailer, i) * scale; }, trailer.error * scale,
-               norm_gain, to);
+  const auto fill = [&](size_t begin, size_t count, double* x) {
+    for (size_t i = 0; i < count; ++i) x[i] = source.ComponentOf(from, trailer, begin + i) * scale;
+  };
+  EncodeScaled(fill, trailer.error * scale, norm_gain, to);
 }
 
 template <typename Levels>

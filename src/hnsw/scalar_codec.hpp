@@ -16,7 +16,9 @@
 //   kFitted: whether offset and step, which the least and the largest component give first, are fitted to
 //     all components once the levels are known, by least squares; a query's step too
 //   Kernels, BestKernels(): integer dot products of levels, as in byte_kernels.hpp
-//   Bytes(dims); Get(code, dims, i); Put(code, dims, i, level), where zero bytes were before
+//   Bytes(dims); Get(code, dims, i); Put(code, dims, i, levels, count), those from i on, where zero bytes
+//   were
+//     before
 //   ErrorShare(dims): what part of an error's norm distances are at most off by, in the error's product with
 //     another vector; 1 is rigorous
 //   LeastDistance(square, code_error, query_error, share): a distance that the query and the encoded vector
@@ -88,10 +90,11 @@ class ScalarCodec final : public Codec {
   }
   // What y a code says, plus the mean.
   double ComponentOf(const std::byte* code, const ScalarTrailer& trailer, size_t i) const;
-  // `component(i)` is that of the scaled vector, mean not yet subtracted. `known_error`: how far it may be
-  // from the true one. `norm_gain`: what the true squared norm of y has more than this vector's, estimated.
-  template <typename Function>
-  void EncodeScaled(Function component, double known_error, double norm_gain, std::byte* code) const;
+  // fill(begin, count, x): components of the scaled vector, mean not yet subtracted. `known_error`: how far
+  // they may be from the true ones. `norm_gain`: what the true squared norm of y has more than this vector's,
+  // estimated.
+  template <typename Fill>
+  void EncodeScaled(const Fill& fill, double known_error, double norm_gain, std::byte* code) const;
 
   Metric metric_;
   int32_t exponent_;
