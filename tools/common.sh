@@ -113,14 +113,18 @@ install_server() {
   return $status
 }
 
+# Groups of tests that VECCKPT_SKIP leaves out.
+skipped() { [[ " ${VECCKPT_SKIP:-} " == *" $1 "* ]]; }
+
 setup() {
   find_postgres || true
   if ! command -v dpkg-query >/dev/null; then
     find_postgres || die "PostgreSQL's server and its development files are missing (PG_CONFIG names pg_config)"
     return
   fi
-  local packages=(g++ make cmake clang-format procps perl libipc-run-perl libhwy-dev libxxhash-dev
-    libgtest-dev) missing
+  local packages=(g++ make procps perl libipc-run-perl libhwy-dev libxxhash-dev) missing
+  skipped source || packages+=(clang-format)
+  { skipped core && skipped asan; } || packages+=(cmake libgtest-dev)
   find_postgres || packages+=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR")
   mapfile -t missing < <(missing_packages "${packages[@]}")
   if ((${#missing[@]})); then

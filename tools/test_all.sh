@@ -1,0 +1,68 @@
+# ./run test all: the tests here, then with every other supported PostgreSQL that Debian has, in a tree of its own.
+# ./run test 17: only in the tree of that version. Environment as for ./run test; what does not depend on the version is
+# tested once, here.
+
+[[ $EUID == 0 ]] || exec sudo --preserve-env=DEBIAN_MIRROR,VECCKPT_TREES,VECCKPT_DATA,VECCKPT_SKIP,PROVE_TESTS,PG_CONFIG \
+  "$ROOT/run" test "$@"
+
+source "$ROOT/tools/trees.sh"
+
+# VERSION: the suite of Debian that has it. There is none with 16.
+declare -A SUITES=([15]=bookworm [17]=trixie [18]=forky)
+
+PASSED=0
+FAILED=0
+LOGS=$LOCAL/logs
+ALL_LOGS=$LOCAL/logs-all
+rm -rf "$ALL_LOGS"
+mkdir -p "$ALL_LOGS"
+
+# counted NAME COMMAND...: shows a run of ./run test and adds its counts, which are its last line.
+counted() {
+  local name=$1 log=$ALL_LOGS/$1.log passed failed
+  say "---- $name"
+  "${@:2}" 2>&1 </dev/null | tee "$log" | sed -uE '/^[0-9]+ passed, [0-9]+ failed$/d' || true
+  if ! read -r passed failed < <(sed -nE '$s/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$log"); then
+    passed=0 failed=1
+  fi
+  ((passed + failed > 0)) || failed=1
+  PASSED=$((PASSED + passed))
+  FAILED=$((FAILED + failed))
+  printf '%-32s %4d passed, %d failed\n' "$name" "$passed" "$failed"
+}
+
+# in_version VERSION: installs what is missing and runs the tests there.
+in_version() {
+  local version=$1 tree=$TREES/${SUITES[$1]}
+  install_tree "$tree" "${SUITES[$1]}" "$tree.log" "postgresql-$version" "postgresql-$version-pgvector" \
+    "postgresql-server-dev-$version"
+  copy_source "$tree/vecckpt"
+  in_tree "$tree" env PG_MAJOR="$version" VECCKPT_SKIP="source core asan ${VECCKPT_SKIP:-}" VECCKPT_DATA="${TREE_DATA:+/mnt}" \
+    ${PROVE_TESTS:+PROVE_TESTS="$PROVE_TESTS"} /vecckpt/run test
+}
+
+# Where ./run test looks for large data, too.
+TREE_DATA=${VECCKPT_DATA:-}
+[[ -n $TREE_DATA || ! -d $ROOT/../shared/data ]] || TREE_DATA=$(cd "$ROOT/../shared/data" && pwd -P)
+
+mkdir -p "$TREES"
+exec 9>>"$TREES/lock"
+flock -n 9 || die "another run uses $TREES"
+
+versions=("$@")
+if [[ $1 == all ]]; then
+  setup
+  here=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+  counted "PostgreSQL $here" "$ROOT/run" test 9>&-
+  cp -R "$LOGS" "$ALL_LOGS/$here"
+  mapfile -t versions < <(printf '%s\n' "${!SUITES[@]}" | grep -vx "$here" | sort -n)
+fi
+for version in "${versions[@]}"; do
+  [[ -n ${SUITES[$version]:-} ]] || die "no suite of Debian is known for PostgreSQL $version"
+  counted "PostgreSQL $version" in_version "$version"
+  cp -R "$TREES/${SUITES[$version]}/vecckpt/.local/logs" "$ALL_LOGS/$version" 2>/dev/null || true
+done
+
+printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+((FAILED == 0 && PASSED > 0)) && exit 0
+exit 1
