@@ -33,6 +33,7 @@ void vhnswcostestimate(PlannerInfo* root, IndexPath* path, double loop_count, Co
   if (path->indexorderbys == NIL) {
     // Some plan shapes look at the cost of a path that will not be used; infinity keeps it out of all.
     *startup_cost = *total_cost = std::numeric_limits<double>::infinity();
+    DisablePath(&path->path);
     return;
   }
   GenericCosts costs = {};

@@ -230,7 +230,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   MemoryContext caller = MemoryContextSwitchTo(state->context);
   state->phase = Phase::kDone;
   state->tail_scanned = 0;
-  pgstat_count_index_scan(scan->indexRelation);
+  CountIndexSearch(scan);
   if (OpenLog(&state->reader, scan->indexRelation, nullptr)) {
     state->phase = TakeQuery(scan, state);
     if (state->reader.meta->next_sequence == 0) state->phase = Phase::kDone;

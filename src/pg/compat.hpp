@@ -12,6 +12,7 @@
 extern "C" {
 #include "catalog/pg_database_d.h"
 #include "common/relpath.h"
+#include "nodes/pathnodes.h"
 #include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "utils/relfilenumbermap.h"
@@ -74,6 +75,24 @@ inline void ExtendFork(Relation relation, BlockNumber block, BlockNumber last) {
   for (BlockNumber n = RelationGetNumberOfBlocks(relation); n <= block; n++)
     ReleaseBuffer(ReadBufferExtended(relation, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr));
   UnlockRelationForExtension(relation, ExclusiveLock);
+#endif
+}
+
+// Counts a search of the index: for the statistics views and, where the server has it, EXPLAIN ANALYZE.
+inline void CountIndexSearch(IndexScanDesc scan) {
+  pgstat_count_index_scan(scan->indexRelation);
+#if PG_VERSION_NUM >= 180000
+  if (scan->instrument != nullptr) scan->instrument->nsearches++;
+#endif
+}
+
+// Keeps a path whose cost is infinite out of every plan. From version 18 a path with fewer disabled nodes
+// wins at any cost; one that scans a table has at most one.
+inline void DisablePath(Path* path) {
+#if PG_VERSION_NUM >= 180000
+  path->disabled_nodes = 2;
+#else
+  (void)path;
 #endif
 }
 

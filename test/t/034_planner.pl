@@ -100,6 +100,17 @@ foreach my $settings ('', $no_others)
 	uses_not("DELETE FROM items WHERE v <-> $constant < 0.1", $settings);
 }
 
+# A partial index is a path to its predicate's rows, too, which no order makes a scan of.
+$node->safe_psql('postgres', 'CREATE INDEX items_l2_partial ON items USING vhnsw (v) WHERE half = 0; ANALYZE items');
+foreach my $settings ('', $no_others)
+{
+	uses_not('SELECT id FROM items WHERE half = 0',                  $settings);
+	uses_not('SELECT id FROM items WHERE half = 0 ORDER BY v LIMIT 3', $settings);
+}
+is($node->safe_psql('postgres', "$no_others SELECT count(*) FROM items WHERE half = 0"), '5000', 'its rows can be counted');
+like(plan_of("SELECT id FROM items WHERE half = 0 ORDER BY v <-> $constant LIMIT 10"), qr/items_l2_partial/, 'and searched');
+$node->safe_psql('postgres', 'DROP INDEX items_l2_partial');
+
 # Where another plan is cheaper.
 uses_not("SELECT id FROM items WHERE id = 5 ORDER BY v <-> $constant LIMIT 10", '', qr/items_pkey/);
 uses_not("SELECT id FROM items WHERE kind = 7 ORDER BY v <-> $constant LIMIT 10", '', qr/items_kind/);
@@ -156,6 +167,15 @@ my $forced = $node->pg_version >= 16 ? 'debug_parallel_query' : 'force_parallel_
 like(plan_of($query, "SET $forced = on;"), qr/Gather.*Index Scan using items_l2/s, 'planned for a worker');
 is($node->safe_psql('postgres', "SET $forced = on; $query"), $node->safe_psql('postgres', $query),
 	'a worker finds the same');
+
+# Every search is counted: three by the outer rows of one statement.
+my $three = "SELECT n.id FROM (SELECT * FROM unindexed LIMIT 3) q, LATERAL (SELECT id FROM items ORDER BY v <-> q.v LIMIT 5) n";
+my $scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'items_l2'";
+my $before = $node->safe_psql('postgres', $scans);
+my $analyzed = $node->safe_psql('postgres', "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) $three");
+like($analyzed, qr/Index Scan using items_l2.*loops=3/, 'three searches');
+like($analyzed, qr/Index Searches: 3$/m, 'EXPLAIN counts them') if $node->pg_version >= 18;
+ok(wait_until('the statistics', sub { $node->safe_psql('postgres', $scans) >= $before + 3 }), 'pg_stat_user_indexes counts them');
 
 # Prepared statements keep the index in generic plans.
 my $generic = $node->safe_psql(
