@@ -1,6 +1,8 @@
 # ./run test: every kind of test. Each group reports its counts; the last line adds them up.
 # PROVE_TESTS="test/t/x.pl ..." runs only those TAP files; VECCKPT_SKIP="asan tap ..." leaves groups out.
 
+source "$ROOT/tools/counts.sh"
+
 setup
 # Tests that want large data say themselves when they skip.
 if [[ -z ${VECCKPT_DATA:-} && -d $ROOT/../shared/data ]]; then
@@ -10,28 +12,6 @@ export VECCKPT_DATA=${VECCKPT_DATA:-}
 LOGS=$LOCAL/logs
 rm -rf "$LOGS"
 mkdir -p "$LOGS"
-
-PASSED=0
-FAILED=0
-
-# group NAME PASSED FAILED [LOG...]: adds the counts and shows the logs' ends if something failed. Where the caller has set
-# `took`, it says how many seconds that were.
-group() {
-  local name=$1 log
-  PASSED=$((PASSED + $2))
-  FAILED=$((FAILED + $3))
-  printf '%-32s %4d passed, %d failed%s\n' "$name" "$2" "$3" "${took:+, $took s}"
-  if (($3)); then
-    shift 3
-    for log in "$@"; do
-      [[ -s $log ]] || continue
-      [[ $log == "$LOGS"/* ]] || cp "$log" "$LOGS/${name//[^a-z0-9_]/-}-$(basename "$log")"
-      printf -- '--- end of %s\n' "$log"
-      tail -n 60 "$log"
-    done
-  fi
-}
-count() { grep -cE "$1" "$2" || true; }
 
 # ---- The core, without a server
 # core_tests NAME [CMAKE OPTION...]: configures, builds and runs in build/NAME.
@@ -67,12 +47,6 @@ skipped core || core_tests plain
 skipped asan || core_tests asan -DVECCKPT_SANITIZE=address,undefined
 
 # ---- The extension, in servers of the tests' own, in a copy that the server's user owns
-finish() {
-  remove_server_dir test
-  printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
-  ((FAILED == 0 && PASSED > 0)) && exit 0
-  exit 1
-}
 
 if { build_extension && install_extension; } >"$LOGS/build.log" 2>&1; then
   group "extension builds" 1 0
@@ -94,16 +68,13 @@ regress_tests() {
   local name=$1 program=$2 input=$3 log=$LOGS/$1.log out=$SERVER_DIR/$1
   shift 3
   as_server mkdir -p "$out"
-  local status=0 good bad
+  local status=0
   as_server timeout -k 60 3600 env LC_ALL=C PGTZ=UTC "$program" --bindir="$PGBIN" --inputdir="$input" --outputdir="$out" \
     --temp-instance="$out/tmp_check" --temp-config="$SERVER_DIR/test/regress.conf" --no-locale --encoding=UTF8 \
     --load-extension=vecckpt "$@" >"$log" 2>&1 || status=$?
-  good=$(count '^(test .*\.\.\. ok|ok [0-9])' "$log")
-  bad=$(count '^(test .*\.\.\. FAILED|not ok [0-9])' "$log")
-  ((status == 0 || bad > 0)) || bad=1
   local details=$out/regression.diffs
   [[ -s $details ]] || details=$out/log/postmaster.log
-  group "$name" "$good" "$bad" "$log" "$details"
+  group_of_regress "$name" "$status" "$log" "$details"
 }
 
 skipped regress || regress_tests pg_regress "$PGXS_TEST/regress/pg_regress" "$SERVER_DIR" $regress
@@ -192,4 +163,5 @@ if ! skipped tap; then
   tap_files $files
 fi
 
+remove_server_dir test
 finish

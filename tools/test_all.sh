@@ -5,13 +5,9 @@
 [[ $EUID == 0 ]] || exec sudo --preserve-env=DEBIAN_MIRROR,VECCKPT_TREES,VECCKPT_DATA,VECCKPT_SKIP,PROVE_TESTS,PG_CONFIG \
   "$ROOT/run" test "$@"
 
+source "$ROOT/tools/counts.sh"
 source "$ROOT/tools/trees.sh"
 
-# VERSION: the suite of Debian that has it. There is none with 16.
-declare -A SUITES=([15]=bookworm [17]=trixie [18]=forky)
-
-PASSED=0
-FAILED=0
 LOGS=$LOCAL/logs
 ALL_LOGS=$LOCAL/logs-all
 rm -rf "$ALL_LOGS"
@@ -26,28 +22,24 @@ counted() {
     passed=0 failed=1
   fi
   ((passed + failed > 0)) || failed=1
-  PASSED=$((PASSED + passed))
-  FAILED=$((FAILED + failed))
-  printf '%-32s %4d passed, %d failed\n' "$name" "$passed" "$failed"
+  group "$name" "$passed" "$failed"
 }
 
 # in_version VERSION: installs what is missing and runs the tests there.
 in_version() {
   local version=$1 tree=$TREES/${SUITES[$1]}
   install_tree "$tree" "${SUITES[$1]}" "$tree.log" "postgresql-$version" "postgresql-$version-pgvector" \
-    "postgresql-server-dev-$version"
-  copy_source "$tree/vecckpt"
-  in_tree "$tree" env PG_MAJOR="$version" VECCKPT_SKIP="source core asan ${VECCKPT_SKIP:-}" VECCKPT_DATA="${TREE_DATA:+/mnt}" \
-    ${PROVE_TESTS:+PROVE_TESTS="$PROVE_TESTS"} /vecckpt/run test
+    "postgresql-server-dev-$version" &&
+    copy_source "$tree/vecckpt" &&
+    in_tree "$tree" env PG_MAJOR="$version" VECCKPT_SKIP="source core asan ${VECCKPT_SKIP:-}" VECCKPT_DATA="${TREE_DATA:+/mnt}" \
+      ${PROVE_TESTS:+PROVE_TESTS="$PROVE_TESTS"} /vecckpt/run test
 }
 
 # Where ./run test looks for large data, too.
 TREE_DATA=${VECCKPT_DATA:-}
 [[ -n $TREE_DATA || ! -d $ROOT/../shared/data ]] || TREE_DATA=$(cd "$ROOT/../shared/data" && pwd -P)
 
-mkdir -p "$TREES"
-exec 9>>"$TREES/lock"
-flock -n 9 || die "another run uses $TREES"
+lock_trees
 
 versions=("$@")
 if [[ $1 == all ]]; then
@@ -63,6 +55,4 @@ for version in "${versions[@]}"; do
   cp -R "$TREES/${SUITES[$version]}/vecckpt/.local/logs" "$ALL_LOGS/$version" 2>/dev/null || true
 done
 
-printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
-((FAILED == 0 && PASSED > 0)) && exit 0
-exit 1
+finish

@@ -3,6 +3,15 @@
 
 MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 TREES=${VECCKPT_TREES:-/var/tmp/vecckpt-trees}
+# The suite of Debian that has a version of PostgreSQL; none has 16.
+declare -A SUITES=([15]=bookworm [17]=trixie [18]=forky)
+
+# One run at a time.
+lock_trees() {
+  mkdir -p "$TREES"
+  exec 9>>"$TREES/lock"
+  flock -n 9 || die "another run uses $TREES"
+}
 
 # in_tree TREE COMMAND...: runs it there with /proc and /dev, in namespaces that end with it, so that nothing it mounted
 # or started is left behind. The folder TREE_DATA, where set, is its /mnt.
@@ -40,6 +49,8 @@ install_tree() {
   printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
   chmod 755 "$tree/usr/sbin/policy-rc.d"
   cp /etc/resolv.conf "$tree/etc/resolv.conf"
+  # A mirror may lag behind, and clocks differ.
+  printf 'Acquire::Check-Valid-Until "false";\n' >"$tree/etc/apt/apt.conf.d/valid-until"
   # What a power failure spoils is made again.
   printf 'force-unsafe-io\n' >"$tree/etc/dpkg/dpkg.cfg.d/unsafe-io"
   { in_tree "$tree" apt-get update -q && in_tree "$tree" apt-get install -y --no-install-recommends "${packages[@]}"; } \
@@ -49,8 +60,8 @@ install_tree() {
 
 # copy_source FOLDER: this repository as it is, without what was built here. What was built there stays.
 copy_source() {
-  mkdir -p "$1"
-  find "$1" -mindepth 1 \( -path "$1/build" -o -path "$1/.local" \) -prune -o -type f ! -name '*.[od]' -delete
-  tar -C "$ROOT" -c --exclude=./.git --exclude=./.local --exclude=./build --exclude='*.o' --exclude='*.d' --exclude='*.so' . |
+  mkdir -p "$1" &&
+    find "$1" -mindepth 1 \( -path "$1/build" -o -path "$1/.local" \) -prune -o -type f ! -name '*.[od]' -exec rm -f {} + &&
+    tar -C "$ROOT" -c --exclude=./.git --exclude=./.local --exclude=./build --exclude='*.o' --exclude='*.d' --exclude='*.so' . |
     tar -C "$1" -x --no-same-owner
 }
