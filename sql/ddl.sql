@@ -15,7 +15,9 @@ CREATE INDEX ON t USING vhnsw (d);
 CREATE INDEX ON t USING vhnsw (n real_l2_ops);
 CREATE INDEX ON t USING vhnsw (v array_ops);
 CREATE INDEX ON t USING btree (v real_l2_ops);
+\set VERBOSITY sqlstate
 ALTER TABLE t ADD EXCLUDE USING vhnsw (v WITH <->);
+\set VERBOSITY default
 CREATE INDEX t_v ON t USING vhnsw (v);
 CLUSTER t USING t_v;
 DROP INDEX t_v;

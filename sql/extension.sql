@@ -1,9 +1,11 @@
 -- The extension's objects, other schemas, removal.
 
-\dx vecckpt
+SELECT extversion, nspname, obj_description(e.oid, 'pg_extension') FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
+WHERE extname = 'vecckpt';
 SELECT pg_describe_object(classid, objid, 0) AS object FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
+  AND classid <> 'pg_type'::regclass  -- views' row types, from version 17 on
 ORDER BY 1;
 SELECT amname, opcname, amvalidate(c.oid) AS valid FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod
 WHERE amname = 'vhnsw' ORDER BY opcname;

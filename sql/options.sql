@@ -39,9 +39,12 @@ SET vecckpt.checkpoint_timeout = 60;
 SET vecckpt.build_memory = '64MB';
 SET vecckpt.builder = off;
 SET vecckpt.max_indexes = 10;
+-- From version 16 on the message gives its range with units.
+\set VERBOSITY sqlstate
 ALTER SYSTEM SET vecckpt.checkpoint_timeout = 0;
 ALTER SYSTEM SET vecckpt.checkpoint_timeout = '2d';
 ALTER SYSTEM SET vecckpt.build_memory = '8MB';
+\set VERBOSITY default
 ALTER SYSTEM SET vecckpt.max_indexes = 0;
 
 -- Names that do not exist.

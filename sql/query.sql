@@ -23,7 +23,6 @@ EXPLAIN (COSTS OFF) SELECT count(*) FROM docs;
 SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE v <-> '{10,20}' < 1;
 EXPLAIN (COSTS OFF) SELECT v FROM docs WHERE v = '{10,20}';
-EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <-> '{10,20}', id LIMIT 5;
 
 -- Distances ascend, filters apply, and a filter that keeps few rows still fills the LIMIT.
 SELECT count(*), bool_and(ascends) AS ascend

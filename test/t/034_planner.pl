@@ -119,7 +119,11 @@ uses_not("SELECT id FROM items ORDER BY v <-> $constant", '', qr/Sort\n.*Seq Sca
 uses_not("SELECT id FROM items ORDER BY v <-> $constant LIMIT 10000", '', qr/Sort\n.*Seq Scan/s);
 unlike(plan_of("SELECT id FROM small ORDER BY v <-> $constant LIMIT 3"), qr/small_v/, 'a table of one page is scanned');
 
-# A prefix of the order that is not the whole: sorted incrementally or fully, in the right order either way.
+# A prefix of the order that is not the whole: sorted incrementally (from version 17 on) or fully, in the right order either way.
+like(
+	plan_of("SELECT id FROM items ORDER BY v <-> $constant, id LIMIT 10", 'SET enable_seqscan = off;'),
+	$node->pg_version >= 17 ? qr/Incremental Sort\n.*Presorted Key.*Index Scan using items_l2/s : qr/ Sort\n.*Seq Scan/s,
+	'a plan with a further sort key');
 is( $node->safe_psql(
 		'postgres', qq(SET enable_seqscan = off; SET vhnsw.ef_search = 200;
 		SELECT array_agg(id ORDER BY n) = (SELECT array_agg(id) FROM
