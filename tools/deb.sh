@@ -13,7 +13,7 @@ LOGS=$LOCAL/logs-deb
 DEBS=$LOCAL/deb
 rm -rf "$LOGS" "$DEBS"
 mkdir -p "$LOGS" "$DEBS"
-lock_trees
+lock_tree "$TREES/deb"
 
 # build_package VERSION: in a tree; leaves the package in DEBS.
 build_package() {

@@ -10,12 +10,12 @@ source "$ROOT/tools/trees.sh"
 
 LOGS=$LOCAL/logs
 ALL_LOGS=$LOCAL/logs-all
-rm -rf "$ALL_LOGS"
-mkdir -p "$ALL_LOGS"
 
-# counted NAME COMMAND...: shows a run of ./run test and adds its counts, which are its last line.
+# counted VERSION COMMAND...: shows a run of ./run test and adds its counts, which are its last line.
 counted() {
-  local name=$1 log=$ALL_LOGS/$1.log passed failed
+  local name="PostgreSQL $1" log=$ALL_LOGS/$1/all.log passed failed
+  rm -rf "${ALL_LOGS:?}/$1"
+  mkdir -p "$ALL_LOGS/$1"
   say "---- $name"
   "${@:2}" 2>&1 </dev/null | tee "$log" | sed -uE '/^[0-9]+ passed, [0-9]+ failed$/d' || true
   if ! read -r passed failed < <(sed -nE '$s/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$log"); then
@@ -28,6 +28,7 @@ counted() {
 # in_version VERSION: installs what is missing and runs the tests there.
 in_version() {
   local version=$1 tree=$TREES/${SUITES[$1]}
+  lock_tree "$tree"
   install_tree "$tree" "${SUITES[$1]}" "$tree.log" "postgresql-$version" "postgresql-$version-pgvector" \
     "postgresql-server-dev-$version" &&
     copy_source "$tree/vecckpt" &&
@@ -39,20 +40,18 @@ in_version() {
 TREE_DATA=${VECCKPT_DATA:-}
 [[ -n $TREE_DATA || ! -d $ROOT/../shared/data ]] || TREE_DATA=$(cd "$ROOT/../shared/data" && pwd -P)
 
-lock_trees
-
 versions=("$@")
 if [[ $1 == all ]]; then
   setup
   here=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
-  counted "PostgreSQL $here" "$ROOT/run" test 9>&-
-  cp -R "$LOGS" "$ALL_LOGS/$here"
+  counted "$here" "$ROOT/run" test
+  cp -R "$LOGS/." "$ALL_LOGS/$here"
   mapfile -t versions < <(printf '%s\n' "${!SUITES[@]}" | grep -vx "$here" | sort -n)
 fi
 for version in "${versions[@]}"; do
   [[ -n ${SUITES[$version]:-} ]] || die "no suite of Debian is known for PostgreSQL $version"
-  counted "PostgreSQL $version" in_version "$version"
-  cp -R "$TREES/${SUITES[$version]}/vecckpt/.local/logs" "$ALL_LOGS/$version" 2>/dev/null || true
+  counted "$version" in_version "$version"
+  cp -R "$TREES/${SUITES[$version]}/vecckpt/.local/logs/." "$ALL_LOGS/$version" 2>/dev/null || true
 done
 
 finish

@@ -6,11 +6,11 @@ TREES=${VECCKPT_TREES:-/var/tmp/vecckpt-trees}
 # The suite of Debian that has a version of PostgreSQL; none has 16.
 declare -A SUITES=([15]=bookworm [17]=trixie [18]=forky)
 
-# One run at a time.
-lock_trees() {
+# lock_tree TREE: until the (sub)shell ends.
+lock_tree() {
   mkdir -p "$TREES"
-  exec 9>>"$TREES/lock"
-  flock -n 9 || die "another run uses $TREES"
+  exec 9>>"$1.lock"
+  flock -n 9 || die "another run uses $1"
 }
 
 # in_tree TREE COMMAND...: runs it there with /proc and /dev, in namespaces that end with it, so that nothing it mounted
