@@ -44,7 +44,7 @@ IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteRes
   uint32* dead = static_cast<uint32*>(palloc(sizeof(uint32) * kMaxSlots));
   double flagged = 0;
   for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
-    vacuum_delay_point();
+    DelayVacuum();
     if (!ReadDirectory(&reader, sequence, copy)) continue;
     uint32 count = 0;
     for (uint32 i = 0; i < copy->header.used; i++)
@@ -73,7 +73,7 @@ IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDelete
   double live = 0;
   bool freed = false;
   for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
-    vacuum_delay_point();
+    DelayVacuum();
     if (!ReadDirectory(&reader, sequence, copy)) continue;
     live += copy->header.live;
     bool full = copy->header.used == reader.meta->slots_per_extent;

@@ -11,6 +11,7 @@
 
 extern "C" {
 #include "catalog/pg_database_d.h"
+#include "commands/vacuum.h"
 #include "common/relpath.h"
 #include "nodes/pathnodes.h"
 #include "utils/acl.h"
@@ -83,6 +84,15 @@ inline void CountIndexSearch(IndexScanDesc scan) {
   pgstat_count_index_scan(scan->indexRelation);
 #if PG_VERSION_NUM >= 180000
   if (scan->instrument != nullptr) scan->instrument->nsearches++;
+#endif
+}
+
+// For access methods; ANALYZE does not come here.
+inline void DelayVacuum() {
+#if PG_VERSION_NUM >= 180000
+  vacuum_delay_point(false);
+#else
+  vacuum_delay_point();
 #endif
 }
 

@@ -98,11 +98,19 @@ uint32 BuildThreads() {
 }
 
 bytea* vhnswoptions(Datum reloptions, bool validate) {
+  // Later versions have a member more.
+  auto element = [](const char* name, relopt_type type, size_t offset) {
+    relopt_parse_elt result = {};
+    result.optname = name;
+    result.opttype = type;
+    result.offset = static_cast<int>(offset);
+    return result;
+  };
   static const relopt_parse_elt kOptions[] = {
-      {"m", RELOPT_TYPE_INT, offsetof(IndexOptions, m)},
-      {"ef_construction", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_construction)},
-      {"dims", RELOPT_TYPE_INT, offsetof(IndexOptions, dims)},
-      {"quantization", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantization)}};
+      element("m", RELOPT_TYPE_INT, offsetof(IndexOptions, m)),
+      element("ef_construction", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_construction)),
+      element("dims", RELOPT_TYPE_INT, offsetof(IndexOptions, dims)),
+      element("quantization", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantization))};
   return static_cast<bytea*>(build_reloptions(reloptions, validate, option_kind, sizeof(IndexOptions),
                                               kOptions, lengthof(kOptions)));
 }
