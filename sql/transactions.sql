@@ -39,6 +39,7 @@ SELECT id, v FROM t ORDER BY v <-> '{90.6,90.6}' LIMIT 3;
 -- Index and table made, changed and dropped in one transaction.
 BEGIN;
 DROP INDEX t_v;
+SET LOCAL enable_seqscan = on;
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '{50,50}' LIMIT 1;
 ROLLBACK;
 SELECT id FROM t ORDER BY v <-> '{50.1,50.1}' LIMIT 1;
