@@ -130,6 +130,7 @@ SELECT count(*), min(id), max(id) FROM (SELECT id FROM docs ORDER BY v <-> '{-5,
 SELECT vec_checkpoint('docs_v');
 SELECT count(*), min(id), max(id) FROM (SELECT id FROM docs ORDER BY v <-> '{-5,-5}' LIMIT 60) n;
 DROP TABLE docs;
+DROP FUNCTION plan_of;
 
 -- Zero vectors have no cosine: not in the index, and no error. A zero query gives NaN to all.
 CREATE TABLE angles (id int, v real[]);
