@@ -40,8 +40,8 @@
   X(SweepStart) X(SweepFile) X(SweepDone) X(Validate) X(ValidateCompare) X(Validated)                     \
   /* Workers (pg/launcher.cpp, builder.cpp, builder_work.cpp, index/); jobs run in compute threads. */    \
   X(LauncherRound) X(LauncherCheckpoint) X(LauncherCheckpointed) X(BuilderStart) X(BuilderVisit)          \
-  X(BuilderVisited) X(SealRead) X(JobSeal) X(JobMerge) X(JobGraph) X(JobVerify) X(JobDone) X(Promote)     \
-  X(Promoted)                                                                                             \
+  X(BuilderVisited) X(SealRead) X(JobSeal) X(JobMerge) X(JobGraph) X(JobVerify) X(JobLiveness) X(JobDone) \
+  X(LivenessCount) X(Promote) X(Promoted) X(LivenessPromote) X(LivenessPromoted)                          \
   /* CREATE INDEX (pg/am_build.cpp, index_build.cpp). */                                                  \
   X(CreateIndexLoad) X(CreateIndexLoaded) X(CreateIndexFlat) X(CreateIndexGraph) X(CreateIndexPublish)    \
   X(CreateIndexPublished)                                                                                 \

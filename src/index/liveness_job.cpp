@@ -1,5 +1,6 @@
 // Which nodes of a segment are dead, for searches.
 
+#include "base/fault_point.hpp"
 #include "index/job_inputs.hpp"
 #include "index/jobs.hpp"
 #include "segment/liveness_bitmap.hpp"
@@ -7,6 +8,7 @@
 namespace vecckpt {
 
 Status RunLiveness(const LivenessInput& input, JobContext& context) {
+  VECCKPT_FAULT_POINT(JobLiveness, input.path);
   const Segment& segment = *input.segment;
   std::vector<uint64_t> dead((uint64_t{segment.node_count()} + 63) / 64);
   uint64_t live_entries = 0;

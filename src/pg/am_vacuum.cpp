@@ -22,11 +22,7 @@ void TellBuilder(Relation index) {
   if (shared == nullptr) return;
   if (HasPrivateSegments(index)) return NotePrivateVacuum(index);
   IndexKey key = KeyOf(index);
-  LWLockAcquire(shared->lock, LW_SHARED);
-  IndexEntry* entry = FindEntry(key);
-  if (entry != nullptr) pg_atomic_write_u32(&entry->vacuumed, 1);
-  LWLockRelease(shared->lock);
-  if (entry != nullptr) WakeBuilder(key.database);
+  if (MarkVacuumed(key)) WakeBuilder(key.database);
 }
 
 IndexBulkDeleteResult* NewStats() {

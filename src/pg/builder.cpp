@@ -41,6 +41,8 @@ struct BuilderState {
   MemoryContext context;  // reset between visits
   TimestampTz next_catalog;
   TimestampTz idle_since;
+  IndexKey counted;  // the index whose dead entries are being counted, its flag taken
+  bool counting;
 };
 
 BuilderState state;  // static: lives across longjmp and into BuilderExit
@@ -72,7 +74,9 @@ void BuilderExit(int code, Datum argument) {
         NoteFailure(&f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the builder ended", 0);
       }
     });
-    if (unfinished) MarkWork(keys[i]);
+    if (!unfinished) continue;
+    MarkWork(keys[i]);
+    MarkVacuumed(keys[i]);  // a liveness bitmap may be what was unfinished
   }
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   memset(&shared->builders[state.slot], 0, sizeof(BuilderSlot));
@@ -175,8 +179,30 @@ void StartLivenessOver(Visit* visit) {
   }));
 }
 
+// After a failure an index is left alone for a while.
+bool MayTry(const IndexFields& fields) {
+  return fields.failures == 0 || GetCurrentTimestamp() >= fields.retry_at;
+}
+
+// Takes the flag that a vacuum has set. RestoreVacuumed gives it back where an error keeps the count from
+// becoming a job.
+bool TakeVacuumed(const IndexKey& key) {
+  state.counted = key;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  IndexEntry* entry = FindEntry(key);
+  state.counting = entry != nullptr && pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
+  LWLockRelease(shared->lock);
+  return state.counting;
+}
+
+void RestoreVacuumed() {
+  if (state.counting) MarkVacuumed(state.counted);
+  state.counting = false;
+}
+
 // Counts each segment's dead entries again, after a vacuum, and lets searches know.
 void CountDead(Visit* visit) {
+  VECCKPT_FAULT_POINT_RAISE(LivenessCount);
   Builder* builder = state.builder;
   const IndexMapping* mapping = builder->visited->mapping.get();
   for (size_t i = 0; i < mapping->segments.size(); i++) {
@@ -185,6 +211,7 @@ void CountDead(Visit* visit) {
     ThrowIfFailed(Guard([&] { return NoteDead(builder, i, live); }));
   }
   ThrowIfFailed(Guard([&] { return StartLiveness(builder); }));
+  state.counting = false;
 }
 
 // Reads which entries of the planned inputs are alive now.
@@ -269,21 +296,17 @@ void WorkOnIndex(Visit* visit) {
   }
   if (work->mapping == nullptr) return;  // no room in shared memory
 
-  bool vacuumed = false;
   LWLockAcquire(shared->lock, LW_SHARED);
-  if (IndexEntry* entry = FindEntry(visit->key)) {
-    // Before the log's end is read, so that no later insert is missed.
-    pg_atomic_write_u32(&entry->has_tail, 0);
-    // Counted again when the bitmaps of the last time are done.
-    if (!work->liveness_running) vacuumed = pg_atomic_exchange_u32(&entry->vacuumed, 0) != 0;
-  }
+  // Before the log's end is read, so that no later insert is missed.
+  if (IndexEntry* entry = FindEntry(visit->key)) pg_atomic_write_u32(&entry->has_tail, 0);
   LWLockRelease(shared->lock);
   SnapshotEntry(visit->key, &visit->fields);
   // What was inserted before the flag was cleared, or the request made, is below the end that is read now.
   RefreshLog(&visit->reader);
   visit->first = meta->first_sequence * meta->slots_per_extent;
   visit->end = LogEnd(&visit->reader);
-  if (vacuumed) CountDead(visit);
+  // Counted again when the bitmaps of the last time are done.
+  if (!work->liveness_running && MayTry(visit->fields) && TakeVacuumed(visit->key)) CountDead(visit);
   if (!visit->fields.verified) {
     CompareSegments(visit);
     ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
@@ -303,7 +326,7 @@ void WorkOnIndex(Visit* visit) {
     return Plan(builder, seal_all, BuildThreads(), uint64{static_cast<uint32>(build_memory)} * 1024);
   }));
   // Whoever asks for it has it tried at once; a periodic checkpoint does not.
-  if (visit->fields.failures == 0 || GetCurrentTimestamp() >= visit->fields.retry_at || requested)
+  if (MayTry(visit->fields) || requested)
     StartPlannedJobs(visit, seal_all);
   else
     MarkWork(visit->key);
@@ -394,6 +417,7 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
     FlushErrorState();
     AbortCurrentTransaction();
     RESUME_INTERRUPTS();
+    RestoreVacuumed();
     if (expected != nullptr) {
       TimestampTz now = GetCurrentTimestamp();
       ChangeEntry(*expected, [&](IndexFields& f) {

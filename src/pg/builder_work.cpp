@@ -56,17 +56,20 @@ void Release(Builder* builder, IndexWork* work, const RunningJob& job) {
 }
 
 void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& status, Notices* notices) {
-  bool seal = job.bitmaps.empty() && !job.verify && job.kind == JobKind::kSeal;
+  bool liveness = !job.bitmaps.empty();
+  bool seal = !liveness && !job.verify && job.kind == JobKind::kSeal;
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
   TimestampTz now = GetCurrentTimestamp();
   ChangeEntry(work.key, [&](IndexFields& f) {
-    NoteFailure(&f, FailedIn::kJob, SqlState(status.code()), status.message().c_str(), now);
+    NoteFailure(&f, liveness ? FailedIn::kLiveness : FailedIn::kJob, SqlState(status.code()),
+                status.message().c_str(), now);
     // Whoever waits for this index to be sealed learns that it is not.
     if (seal && f.seal_request > f.seal_done) {
       f.seal_done = f.request_done = f.seal_request;
       f.outcome = RequestOutcome::kFailed;
     }
   });
+  if (liveness) MarkVacuumed(work.key);
   ConditionVariableBroadcast(&shared->changed);
 }
 
@@ -196,15 +199,15 @@ void GiveUpBitmaps(const RunningJob& job) {
   }
 }
 
-// Lists the bitmaps with those of their segments that are still in the current generation.
-Status FinishLiveness(const IndexWork& work, const RunningJob& job, const Status& status) {
-  Status result = status;
-  bool published = false;
-  while (result.ok() && !published) {
+// Lists the bitmaps with those of their segments that are still in the current generation. *published: some
+// are.
+Status PromoteBitmaps(const IndexWork& work, const RunningJob& job, bool* published) {
+  *published = false;
+  while (!*published) {
     Generation base;
     Manifest manifest;
     Result<bool> same = CurrentManifest(work, &base, &manifest);
-    if (!same.ok()) result = same.status();
+    if (!same.ok()) return same.status();
     bool listed = false;
     for (ManifestSegment& segment : manifest.segments)
       for (const RunningJob::Bitmap& bitmap : job.bitmaps)
@@ -213,16 +216,26 @@ Status FinishLiveness(const IndexWork& work, const RunningJob& job, const Status
           listed = true;
         }
     IndexFields fields;
-    if (!result.ok() || !*same || !listed || !SnapshotEntry(work.key, &fields)) break;
+    if (!*same || !listed || !SnapshotEntry(work.key, &fields)) return Status::Ok();
+    VECCKPT_FAULT_POINT(LivenessPromote);
     Result<bool> current = PublishGeneration(&manifest, base, fields.validated, fields.verified);
-    if (!current.ok()) result = current.status();
-    published = current.ok() && *current;
+    if (!current.ok()) return current.status();
+    *published = *current;
   }
-  if (!published) {
-    GiveUpBitmaps(job);
-  } else {
+  VECCKPT_FAULT_POINT(LivenessPromoted);
+  return Status::Ok();
+}
+
+Status FinishLiveness(const IndexWork& work, const RunningJob& job, const Status& status) {
+  Status result = status;
+  bool published = false;
+  if (result.ok()) result = PromoteBitmaps(work, job, &published);
+  if (published) {
     for (const RunningJob::Bitmap& bitmap : job.bitmaps) UnregisterWriter(bitmap.bitmap_id);
+  } else {
+    GiveUpBitmaps(job);
   }
+  if (result.ok()) ChangeEntry(work.key, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kLiveness); });
   return result;
 }
 
@@ -410,7 +423,11 @@ Status NoteDead(Builder* builder, size_t segment, uint64 live) {
 Status StartLiveness(Builder* builder) {
   IndexWork* work = builder->visited;
   auto inputs = std::make_shared<std::vector<LivenessInput>>(std::exchange(builder->bitmaps, {}));
-  if (inputs->empty()) return Status::Ok();
+  if (inputs->empty()) {
+    // Whatever an earlier attempt was for is done, or gone.
+    ChangeEntry(work->key, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kLiveness); });
+    return Status::Ok();
+  }
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;

@@ -33,7 +33,7 @@ std::shared_ptr<const LivenessBitmap> OpenLiveness(const Manifest& manifest, con
     for (size_t i = 0; i < before->segments.size(); i++)
       if (before->manifest.segments[i].liveness_id == listed.liveness_id) return before->liveness[i];
   auto opened = LivenessBitmap::Open(PathOf(LivenessBitmapName(manifest.key, listed.liveness_id)), listed.id,
-                                     listed.node_count);
+                                     listed.node_count, listed.entry_count);
   return opened.ok() ? *opened : nullptr;
 }
 

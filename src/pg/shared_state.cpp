@@ -185,6 +185,14 @@ void MarkWork(const IndexKey& key) {
   LWLockRelease(shared->lock);
 }
 
+bool MarkVacuumed(const IndexKey& key) {
+  LWLockAcquire(shared->lock, LW_SHARED);
+  IndexEntry* entry = FindEntry(key);
+  if (entry != nullptr) pg_atomic_write_u32(&entry->vacuumed, 1);
+  LWLockRelease(shared->lock);
+  return entry != nullptr;
+}
+
 void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value) {
   if (shared == nullptr || value == 0) return;
   LWLockAcquire(shared->lock, LW_SHARED);

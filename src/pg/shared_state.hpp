@@ -24,7 +24,7 @@ enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
 
 // What the last error belongs to: when the same goes well, the error is history. kRequest: nobody was there
 // to work on a request.
-enum class FailedIn : uint8 { kNothing, kVisit, kJob, kCheckpoint, kRequest };
+enum class FailedIn : uint8 { kNothing, kVisit, kJob, kLiveness, kCheckpoint, kRequest };
 
 struct IndexCounters {
   pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;
@@ -160,6 +160,8 @@ void ForgetDatabase(Oid database);
 
 // Notes that a builder should look at the index, tail or not.
 void MarkWork(const IndexKey& key);
+// Notes that a builder should count dead entries, and let searches know. False if there is no such entry.
+bool MarkVacuumed(const IndexKey& key);
 
 // Adds to a counter of an index, if it has an entry.
 void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value);

@@ -49,6 +49,13 @@ struct References {
   Manifest current;
 };
 
+void ReferTo(const Manifest& manifest, std::set<uint64_t>* ids) {
+  for (const ManifestSegment& segment : manifest.segments) {
+    ids->insert(segment.id);
+    if (segment.liveness_id != 0) ids->insert(segment.liveness_id);
+  }
+}
+
 References FindReferences(const IndexKey& key) {
   References found;
   if (!SnapshotEntry(key, &found.fields)) {
@@ -60,9 +67,7 @@ References FindReferences(const IndexKey& key) {
   auto durable = ReadManifest(PathOf(DurableManifestName(key)));
   found.durable = durable.ok() && (durable->manifest_id == found.fields.durable.manifest_id ||
                                    durable->manifest_id == found.fields.current.manifest_id);
-  if (found.durable)
-    for (const ManifestSegment& segment : durable->segments)
-      found.ids.insert({segment.id, segment.liveness_id});
+  if (found.durable) ReferTo(*durable, &found.ids);
   if (found.fields.current.manifest_id != 0) {
     auto current = LoadGeneration(key, found.fields.current);
     IndexFields again;
@@ -76,8 +81,7 @@ References FindReferences(const IndexKey& key) {
     }
     found.current = std::move(*current);
     found.ids.insert(found.fields.current.manifest_id);
-    for (const ManifestSegment& segment : found.current.segments)
-      found.ids.insert({segment.id, segment.liveness_id});
+    ReferTo(found.current, &found.ids);
   }
   found.known = true;
   return found;

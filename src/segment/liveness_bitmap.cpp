@@ -10,7 +10,8 @@
 namespace vecckpt {
 
 Result<std::shared_ptr<const LivenessBitmap>> LivenessBitmap::Open(const std::string& path,
-                                                                   uint64_t segment_id, uint32_t node_count) {
+                                                                   uint64_t segment_id, uint32_t node_count,
+                                                                   uint64_t entry_count) {
   Result<Mapping> mapping = Mapping::Open(path);
   if (!mapping.ok()) return mapping.status();
   const Bytes bytes = mapping->bytes();
@@ -23,7 +24,8 @@ Result<std::shared_ptr<const LivenessBitmap>> LivenessBitmap::Open(const std::st
   if (header.magic != kLivenessMagic || header.version != kLivenessVersion) {
     return Status::Unsupported("liveness bitmap \"" + path + "\" has an unknown format");
   }
-  if (header.segment_id != segment_id || header.node_count != node_count || bytes.size() != size) {
+  if (header.segment_id != segment_id || header.node_count != node_count || bytes.size() != size ||
+      header.live_entries > entry_count) {
     return Status::Corruption("liveness bitmap \"" + path + "\" is not that of its segment");
   }
   std::shared_ptr<LivenessBitmap> bitmap(new LivenessBitmap);

@@ -40,9 +40,9 @@ static_assert(sizeof(LivenessHeader) == 64);
 
 class LivenessBitmap {
  public:
-  // kNotFound, kCorruption (not that of this segment), kUnsupported.
+  // Of the segment with these numbers. kNotFound, kCorruption (not that of this segment), kUnsupported.
   static Result<std::shared_ptr<const LivenessBitmap>> Open(const std::string& path, uint64_t segment_id,
-                                                            uint32_t node_count);
+                                                            uint32_t node_count, uint64_t entry_count);
   // `dead_nodes`: node_count bits, lowest first.
   static Status Write(const std::string& path, mode_t mode, uint64_t segment_id, uint32_t node_count,
                       uint64_t live_entries, std::span<const uint64_t> dead_nodes);

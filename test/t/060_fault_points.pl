@@ -38,6 +38,13 @@ my @table = (
 	[ 'FileRenamed', '.ckpt',    'seal',  'error crash' ],
 	[ 'FileRemove',  '.seg',     'sweep', 'error crash' ],
 	[ 'FileRemoved', '.seg',     'sweep', 'error crash' ],
+	[ 'FileCreate',  '.live', 'live', 'error crash' ],
+	[ 'FileWrite',   '.live', 'live', 'error crash' ],
+	[ 'FileWritten', '.live', 'live', 'error crash' ],
+	[ 'FileRename',  '.live.tmp', 'live',  'error crash' ],
+	[ 'FileRenamed', '.live.tmp', 'live',  'error crash' ],
+	[ 'FileRemove',  '.live',     'sweep', 'error crash' ],
+	[ 'FileRemoved', '.live',     'sweep', 'error crash' ],
 
 	[ 'LogExtended',      '', 'insert', 'error crash' ],
 	[ 'LogPrepare',       '', 'first',  'error crash' ],
@@ -94,6 +101,10 @@ my @table = (
 	[ 'JobGraph',             '', 'graph',   'error crash' ],
 	[ 'JobVerify',            '', 'restart', 'error crash' ],
 	[ 'JobDone',              '', 'seal',    'error crash' ],
+	[ 'LivenessCount',        '', 'live',    'error crash' ],
+	[ 'JobLiveness',          '', 'live',    'error crash' ],
+	[ 'LivenessPromote',      '', 'live',    'error crash' ],
+	[ 'LivenessPromoted',     '', 'live',    'error crash' ],
 	[ 'Promote',              '', 'seal',    'error crash' ],
 	[ 'Promoted',             '', 'seal',    'crash' ],
 
@@ -129,7 +140,15 @@ full_page_writes = off
 ));
 my $installed = $node->config_data('--pkglibdir') . '/vecckpt.so';
 is_deeply([ fault_names($installed) ], [], 'the installed library has no fault points');
-unlike(slurp_file($installed), qr/fault_point|FaultPoint|fault point/, 'nor any sign of them');
+# But for what debuggers are told of the sources.
+my $signs = sub {
+	my ($library) = @_;
+	my $stripped = PostgreSQL::Test::Utils::tempdir() . '/stripped.so';
+	PostgreSQL::Test::Utils::system_or_bail('strip', '-o', $stripped, $library);
+	return scalar(() = slurp_file($stripped) =~ /fault_point|FaultPoint|fault point/g);
+};
+is($signs->($installed), 0, 'nor any sign of them');
+cmp_ok($signs->("$ENV{VECCKPT_FAULT_LIB}/vecckpt.so"), '>', 0, 'as the other one has');
 
 my $scenario = FaultScenario->new($node);
 is($scenario->problems, '', 'no fault, no problem');

@@ -13,6 +13,7 @@ use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use VecDamage;
 use VecTest;
 
 plan skip_all => 'no small file systems: they are mounted where root runs the tests and may mount'
@@ -125,6 +126,25 @@ is($node->safe_psql('postgres', q(SELECT vec_checkpoint('t_v'))), '', 'vec_check
 exact_everywhere($node, 't', 'answers are exact');
 $node->safe_psql('postgres', 'REINDEX INDEX t_v');
 exact_everywhere($node, 't', 'REINDEX');
+
+# ---- No room for a liveness bitmap: it is asked for by VACUUM, and written when there is room, without another one
+ok(wait_settled($node, 't_v'), 'the builder has nothing to do');
+fill("$disks/files", 0);
+$node->safe_psql('postgres', 'DELETE FROM t WHERE id <= 150; VACUUM (INDEX_CLEANUP ON) t');
+ok(wait_until('the error', sub { last_error($node) =~ /\.live\.tmp": No space left on device/ }), 'no room for a bitmap: the builder says so');
+exact_everywhere($node, 't', 'no room for a bitmap: answers are exact');
+make_room("$disks/files");
+my $key = index_key($node, 't_v');
+ok( wait_until(
+		'a bitmap',
+		sub {
+			$node->psql('postgres', 'SELECT vec_checkpoint()');
+			my ($known, @bitmaps) = known_live(vec_dir($node), $key);
+			return @bitmaps && $known == $node->safe_psql('postgres', "SELECT live_entries FROM vec_indexes WHERE index = 't_v'::regclass");
+		}),
+	'it is written when there is');
+ok(wait_until('no error', sub { last_error($node) eq '' }), 'and the error forgotten');
+exact_everywhere($node, 't', 'answers are exact with it');
 
 # ---- No room for one more file, though there are bytes
 my $empty = 0;

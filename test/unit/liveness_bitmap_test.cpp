@@ -13,7 +13,7 @@ namespace {
 class LivenessBitmapTest : public ::testing::Test {
  protected:
   StatusCode OpenAgain(uint64_t segment_id, uint32_t node_count) const {
-    return LivenessBitmap::Open(path_, segment_id, node_count).status().code();
+    return LivenessBitmap::Open(path_, segment_id, node_count, kEntries).status().code();
   }
   // Writes the file anew, changed.
   template <typename Change>
@@ -23,6 +23,7 @@ class LivenessBitmapTest : public ::testing::Test {
     ASSERT_TRUE(WriteFileByRename(path_, bytes, 0600).ok());
   }
 
+  static constexpr uint64_t kEntries = 300;
   TemporaryDirectory directory_;
   std::string path_ = directory_.File("bitmap");
 };
@@ -32,7 +33,7 @@ TEST_F(LivenessBitmapTest, RoundTrip) {
     std::vector<uint64_t> words((nodes + 63) / 64);
     for (size_t i = 0; i < words.size(); ++i) words[i] = 0x9E3779B97F4A7C15u * (i + 1);
     ASSERT_TRUE(LivenessBitmap::Write(path_, 0600, 7, nodes, 5, words).ok());
-    const auto bitmap = LivenessBitmap::Open(path_, 7, nodes);
+    const auto bitmap = LivenessBitmap::Open(path_, 7, nodes, kEntries);
     ASSERT_TRUE(bitmap.ok()) << bitmap.status().message();
     EXPECT_EQ((*bitmap)->live_entries(), 5u);
     EXPECT_TRUE(std::equal(words.begin(), words.end(), (*bitmap)->dead_nodes().begin(),
@@ -62,6 +63,14 @@ TEST_F(LivenessBitmapTest, DamagedOnesAreRefused) {
     write();
     Damage([byte](auto& bytes) { bytes[byte] ^= std::byte{1}; });
     EXPECT_EQ(OpenAgain(7, 100), StatusCode::kUnsupported) << byte;
+  }
+}
+
+// Shares of ef_search are made of it.
+TEST_F(LivenessBitmapTest, NoMoreLiveThanThereAre) {
+  for (const uint64_t live : {uint64_t{0}, kEntries, kEntries + 1, UINT64_MAX}) {
+    ASSERT_TRUE(LivenessBitmap::Write(path_, 0600, 7, 100, live, std::vector<uint64_t>(2)).ok());
+    EXPECT_EQ(OpenAgain(7, 100), live <= kEntries ? StatusCode::kOk : StatusCode::kCorruption) << live;
   }
 }
 

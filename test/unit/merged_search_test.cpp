@@ -282,7 +282,8 @@ std::shared_ptr<const LivenessBitmap> BitmapOf(const FakeLog& log,
   input.liveness = std::move(liveness);
   JobContext context;
   EXPECT_TRUE(RunLiveness(input, context).ok());
-  auto bitmap = LivenessBitmap::Open(input.path, segment->id(), segment->node_count());
+  auto bitmap =
+      LivenessBitmap::Open(input.path, segment->id(), segment->node_count(), segment->entry_count());
   EXPECT_TRUE(bitmap.ok()) << bitmap.status().message();
   return bitmap.ok() ? *bitmap : nullptr;
 }

@@ -14,6 +14,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use VecDamage;
 use VecTest;
 use FaultPoints;
 
@@ -134,6 +135,8 @@ my %triggers = (
 	first  => sub { $_[0]->truncate_table('e'); $_[0]->add('e', 3); },
 	long   => sub { $_[0]->add('l', 1) },
 	vacuum => sub { $_[0]->add('q', 220); $_[0]->vacuum('q'); },
+	# Some entries of a graph die, so that searches are to know of it.
+	live => sub { $_[0]->remove_oldest('t', 20); $_[0]{node}->psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t'); },
 	seal   => sub { $_[0]->seal('q') },
 	# Each of them a flat segment, until there are enough to be merged.
 	merge => sub { foreach (1 .. 5) { $_[0]->add('q', 15); $_[0]{node}->psql('postgres', "SELECT vec_checkpoint('q_v')"); } },
@@ -141,9 +144,9 @@ my %triggers = (
 	search  => sub { $_[0]->search('q') },
 	reindex => sub { $_[0]{node}->psql('postgres', 'REINDEX INDEX t_v') },
 	restart => sub { $_[0]->restart; $_[0]->search('q'); },
-	# A file that nobody refers to, and a checkpoint, which brings a sweep.
+	# Files that nobody refers to, and a checkpoint, which brings a sweep.
 	sweep => sub {
-		append_to_file(vec_dir($_[0]{node}) . '/5_1663_4000000000.00000000000000ff.seg', 'left');
+		append_to_file(vec_dir($_[0]{node}) . "/5_1663_4000000000.00000000000000ff.$_", 'left') foreach qw(seg live);
 		$_[0]->seal('q');
 	},
 	# A segment's file is gone: whoever opens it next sets it aside.
@@ -227,12 +230,32 @@ sub _checkpoint
 	return;
 }
 
-# The folder holds the durable manifests and their segments, and nothing else.
+# The liveness bitmaps that durable manifests list, by name; and where they do not say how many entries of an index live.
+sub _bitmaps
+{
+	my ($self) = @_;
+	my $counts = $self->{node}->safe_psql(
+		'postgres', q(
+SELECT format('%s_%s_%s', d.oid, d.dattablespace, c.relfilenode), c.relname, i.live_entries
+FROM vec_indexes i JOIN pg_class c ON c.oid = i.index, pg_database d WHERE d.datname = current_database()));
+	my (@names, @wrong);
+	foreach my $line (split /\n/, $counts)
+	{
+		my ($key, $index, $live) = split /\|/, $line;
+		my ($known, @listed) = known_live(vec_dir($self->{node}), $key);
+		push @names, @listed;
+		# VACUUM succeeded with these.
+		push @wrong, "$index: $known of $live" if $index =~ /^[tq]_v$/ && $known != $live;
+	}
+	return (\@names, join ', ', @wrong);
+}
+
+# The folder holds the durable manifests, their segments and their bitmaps, and nothing else. Bitmaps say what VACUUM did.
 sub _check_files
 {
 	my ($self, $problems) = @_;
 	my $node = $self->{node};
-	my ($there, $wanted) = ('', '');
+	my ($there, $wanted, $wrong) = ('', '', '');
 	foreach my $try (1 .. 10)
 	{
 		# Another generation, so that a checkpoint has something to do, and sweeps.
@@ -251,11 +274,13 @@ WITH k AS (SELECT c.oid AS index, format('%s_%s_%s.', d.oid, d.dattablespace, c.
 SELECT string_agg(n, E'\n' ORDER BY n COLLATE "C") FROM (
     SELECT key || 'ckpt' FROM k UNION ALL
     SELECT key || s.segment || '.seg' FROM k JOIN vec_segments s USING (index)) f(n)));
-				return $there eq $wanted;
+				(my $bitmaps, $wrong) = eval { $self->_bitmaps } or return 0;
+				$wanted = join "\n", sort(split(/\n/, $wanted), @$bitmaps);
+				return $there eq $wanted && $wrong eq '';
 			},
 			0.5);
 	}
-	push @$problems, "files:\n$there\nwanted:\n$wanted";
+	push @$problems, "files:\n$there\nwanted:\n$wanted\nnot what bitmaps say: $wrong";
 	return;
 }
 

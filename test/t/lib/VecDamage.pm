@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 our @EXPORT = qw(
   read_bytes write_bytes flip cut
   log_file page_at put16 put32 put64 get32 get64
-  segment_parts segment_fields manifest_fields
+  segment_parts segment_fields manifest_fields manifest_segments known_live
   turn_off_checksums
 );
 
@@ -122,9 +122,41 @@ sub manifest_fields
 		  map { [ "segment $i $_->[0]", $_->[1] ] }
 		  [ id => 8 ], [ range_begin => 8 ], [ range_end => 8 ], [ file_size => 8 ], [ header_checksum => 8 ],
 		  [ entry_count => 8 ], [ max_lsn => 8 ], [ end_hash => 8 ], [ node_count => 4 ], [ kind => 4 ],
-		  [ orphan_count => 4 ], [ repaired => 4 ], [ stride => 4 ], [ reserved => 4 ];
+		  [ orphan_count => 4 ], [ repaired => 4 ], [ stride => 4 ], [ reserved => 4 ], [ liveness_id => 8 ];
 	}
 	return _placed(0, -s $path, @fields, [ checksum => 8 ]);
+}
+
+# The segments that a manifest lists: { id, entries, bitmap }; bitmap is '' where there is none.
+sub manifest_segments
+{
+	my ($path) = @_;
+	my $bytes  = slurp_file($path);
+	my $hex    = sub { my ($at) = @_; return sprintf('%016x', unpack('Q<', substr($bytes, $at, 8))); };
+	my @segments;
+	foreach my $i (0 .. unpack('L<', substr($bytes, 76, 4)) - 1)
+	{
+		my $at     = 80 + 96 * $i;
+		my $bitmap = $hex->($at + 88);
+		push @segments,
+		  { id => $hex->($at), entries => unpack('Q<', substr($bytes, $at + 40, 8)), bitmap => $bitmap =~ /^0+$/ ? '' : $bitmap };
+	}
+	return @segments;
+}
+
+# What searches know of a durable manifest's segments: how many entries live, as their liveness bitmaps say, and the names
+# of the bitmaps.
+sub known_live
+{
+	my ($folder, $key) = @_;
+	my ($live, @names) = (0);
+	foreach my $segment (-e "$folder/$key.ckpt" ? manifest_segments("$folder/$key.ckpt") : ())
+	{
+		my $name = "$key.$segment->{bitmap}.live";
+		push @names, $name if $segment->{bitmap} ne '';
+		$live += $segment->{bitmap} ne '' && -e "$folder/$name" ? get64("$folder/$name", 24) : $segment->{entries};
+	}
+	return ($live, @names);
 }
 
 # [name, size] one behind the other as [name, offset, size]; what is left up to `end` is padding.
