@@ -7,7 +7,6 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/lib";
-use File::Copy qw(copy);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils;
@@ -175,7 +174,7 @@ PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $node->data_dir);
 PostgreSQL::Test::RecursiveCopy::copypath($before, $node->data_dir);
 PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', vec_dir($node));
 PostgreSQL::Test::RecursiveCopy::copypath($node->basedir . '/later', vec_dir($node));
-chmod(0700, vec_dir($node)) or die $!;
+chmod(0700, $node->data_dir, vec_dir($node)) == 2 or die "could not set permissions: $!";
 $node->append_conf('postgresql.conf', "vecckpt.builder = off\n");
 my $offset = log_size($node);
 $node->start;
