@@ -18,7 +18,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
-  exact_everywhere all_exact_everywhere rows_differ scan_differences probes_differ probes_ok plan_uses_index
+  exact_everywhere all_exact_everywhere rows_differ scan_differences all_differences probes_differ probes_ok plan_uses_index
   index_check_ok all_checks_ok ask
   wait_until log_since log_size wait_log_since
   mapped_and_open
@@ -182,6 +182,16 @@ sub scan_differences
 	my ($node, $table, %params) = @_;
 	my $result = rows_differ($node, $table, %params);
 	return $result eq $exact ? '' : $result;
+}
+
+# The same of many tables in one session: a list of "table: differences".
+sub all_differences
+{
+	my ($node, $tables, %params) = @_;
+	my @results = split /\n/,
+	  $node->safe_psql('postgres', $EXHAUSTIVE . join('', map { _everywhere_query($_, %params) } @$tables));
+	die 'not every table was looked at' if @results != @$tables;
+	return map { "$tables->[$_]: $results[$_]" } grep { $results[$_] ne $exact } 0 .. $#results;
 }
 
 # One test: rows_differ finds no difference.
