@@ -19,7 +19,7 @@ use VecTest;
 use FaultPoints;
 use AckedLoad;
 
-my $rounds = $ENV{VECCKPT_CRASH_ROUNDS} || 30;
+my $rounds = $ENV{VECCKPT_CRASH_ROUNDS} || 12;
 seed_random();
 my $conf = qq(
 restart_after_crash = on
