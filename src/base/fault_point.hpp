@@ -47,7 +47,9 @@
   X(CreateIndexPublished)                                                                                 \
   /* Statements (pg/am_insert.cpp, am_vacuum.cpp, am_scan.cpp). */                                        \
   X(Insert) X(Inserted) X(VacuumExtent) X(VacuumCleanup) X(ScanMapped) X(ScanStarted) X(ScanRerank)       \
-  X(ScanEmit)
+  X(ScanEmit)                                                                                             \
+  /* vec_index_check (pg/sql_check.hpp), between two looks; the detail is what was looked at last. */     \
+  X(CheckStep)
 // clang-format on
 
 namespace vecckpt {

@@ -5,6 +5,8 @@
 
 #include "pg/sql_check.hpp"
 
+#include "pg/wall.hpp"
+
 namespace vecckpt {
 namespace {
 
@@ -230,10 +232,14 @@ void NoteEntries(Walk* walk) {
 bool CheckSequence(Walk* walk) {
   if (!HaveMapPage(walk)) return false;
   walk->extent = MapOf(walk->map.data)[walk->sequence % kMapEntries];
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, MakePlace("map of sequence " UINT64_FORMAT, walk->sequence).text);
   if (walk->extent == kFreedSequence || !TakeDirectory(walk)) return false;
+  VECCKPT_FAULT_POINT_RAISE(CheckStep,
+                            MakePlace("directory of sequence " UINT64_FORMAT, walk->sequence).text);
   SetBit(walk->check->live_extents, walk->extent);
   CheckDirectory(walk);
   TakeVectorPages(walk);
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, MakePlace("vectors of sequence " UINT64_FORMAT, walk->sequence).text);
   CheckEntries(walk);
   NoteEntries(walk);
   return true;

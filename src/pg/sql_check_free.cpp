@@ -3,6 +3,8 @@
 
 #include "pg/sql_check.hpp"
 
+#include "pg/wall.hpp"
+
 namespace vecckpt {
 namespace {
 
@@ -94,6 +96,7 @@ void CheckExtents(Rest* rest) {
     CHECK_FOR_INTERRUPTS();
     if (HasBit(check->live_extents, extent) || HasBit(check->map_extents, extent)) continue;
     if (CopyDirectory(check, extent, rest->page.data)) {
+      VECCKPT_FAULT_POINT_RAISE(CheckStep, MakePlace("other extent %u", extent).text);
       if (DirectoryOf(rest->page.data)->state == kExtentFree)
         CheckFree(rest, extent);
       else
@@ -110,16 +113,17 @@ enum class Followed { kYes, kChanged, kBroken };
 // Where the list was entered or gone through last.
 struct Link {
   uint32 from;      // kNoExtent: the meta page
-  uint64 sequence;  // of `from`
+  uint64 sequence;  // of `from`; of the meta page, the next one
   uint32 to;
 };
 
-// Whether `link` is still as it was read.
+// Whether `link` has been as it was read all the time. A head that is the same again may have been taken and
+// freed between, but not without a new sequence.
 bool StillLinked(Rest* rest, const Link& link) {
   IndexCheck* check = rest->check;
   if (link.from == kNoExtent) {
     MetaPage now;
-    return CopyMetaNow(check, &now) && now.free_head == link.to;
+    return CopyMetaNow(check, &now) && now.free_head == link.to && now.next_sequence == link.sequence;
   }
   if (!CopyPage(check, DirectoryBlock(link.from, check->meta.pages_per_extent), rest->again.data) ||
       !IsLogPage(rest->again.data, kDirectoryPageKind))
@@ -147,7 +151,9 @@ Followed Step(Rest* rest, Link* link, uint32 extent_count) {
   BlockNumber block = DirectoryBlock(link->to, check->meta.pages_per_extent);
   if (block >= RelationGetNumberOfBlocks(check->index))
     return ReportBroken(rest, *link, "lies beyond the end of the file");
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, MakePlace("free list to extent %u", link->to).text);
   if (!CopyPage(check, block, rest->page.data)) return Followed::kBroken;
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, MakePlace("free list at extent %u", link->to).text);
   const DirectoryHeader* header = DirectoryOf(rest->page.data);
   if (!IsLogPage(rest->page.data, kDirectoryPageKind) || header->state != kExtentFree)
     return ReportBroken(rest, *link, "is not free");
@@ -164,7 +170,7 @@ Followed WalkList(Rest* rest) {
   MetaPage now;
   if (!CopyMetaNow(check, &now)) return Followed::kBroken;
   memset(rest->on_list, 0, (check->extent_count / 64 + 1) * sizeof(uint64));
-  Link link = {kNoExtent, 0, now.free_head};
+  Link link = {kNoExtent, now.next_sequence, now.free_head};
   uint32 ring = kNoExtent;
   uint64 ring_sequence = 0;
   for (uint32 steps = 0; link.to != kNoExtent; steps++) {
@@ -217,7 +223,9 @@ void FindSuspects(Rest* rest) {
 void CheckFreeList(Rest* rest) {
   IndexCheck* check = rest->check;
   if (FollowList(rest) != Followed::kYes) return;
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, "free list walked");
   FindSuspects(rest);
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, "suspects");
   if (rest->suspect_count == 0 || FollowList(rest) != Followed::kYes) return;
   for (uint32 i = 0; i < rest->suspect_count; i++) {
     const Suspect& suspect = rest->suspects[i];

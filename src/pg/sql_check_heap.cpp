@@ -10,6 +10,7 @@
 #include "pg/sql_check.hpp"
 
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 namespace vecckpt {
 namespace {
@@ -43,6 +44,7 @@ void CheckRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool
 }  // namespace
 
 void CheckHeapRows(IndexCheck* check, Snapshot snapshot) {
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, "log and segments");
   HeapState state = {check, SupportOf(check->index)};
   IndexInfo* info = BuildIndexInfo(check->index);
   // As a concurrent build does: rows that the snapshot sees, without judging HOT chains.

@@ -4,6 +4,7 @@
 
 #include "pg/options.hpp"
 #include "pg/vector_input.hpp"
+#include "pg/wall.hpp"
 
 #include "hnsw/codec.hpp"
 
@@ -183,6 +184,7 @@ LogState CheckMetaPage(IndexCheck* check) {
   memcpy(&check->meta, MetaOf(page.data), sizeof(MetaPage));
   if (!CheckFormat(check, page.data) || !CheckOptions(check)) return LogState::kUnknown;
   const MetaPage* meta = &check->meta;
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, "meta page");
   // Every extent that was given out has its first page in the file. (The page was read before the size.)
   blocks = RelationGetNumberOfBlocks(check->index);
   uint64 room =

@@ -134,7 +134,8 @@ bool CopyMetaNow(IndexCheck* check, MetaPage* meta) {
   PGAlignedBlock page;
   if (!CopyPage(check, kMetaBlock, page.data) || !IsLogPage(page.data, kMetaPageKind)) return false;
   memcpy(meta, MetaOf(page.data), sizeof(MetaPage));
-  return meta->magic == kLogMagic && meta->identity == check->meta.identity;
+  return meta->magic == kLogMagic && meta->identity == check->meta.identity &&
+         meta->pages_per_extent == check->meta.pages_per_extent;
 }
 
 Mapped MapEntryNow(IndexCheck* check, uint64 sequence, uint32* extent) {

@@ -39,6 +39,7 @@ struct Objects {
   std::unique_ptr<ThreadPool> pool;
   IndexMapping mapping;           // only the segments that could be opened
   bool changed = false;           // the generation went away while it was being opened
+  bool foreign = false;           // the manifest is another log's: sizes differ, nothing can be compared
   std::vector<Problem> problems;  // why the others could not, or the manifest
   SegmentDefects defects;         // of the segment being checked
 };
@@ -82,6 +83,7 @@ Status OpenGeneration(SegmentsCheck* state) {
   objects->mapping = IndexMapping();
   objects->problems.clear();
   objects->changed = false;
+  objects->foreign = false;
   bool missing = false;
   const auto note = [&](const std::string& path, const Status& status) {
     missing = missing || status.code() == StatusCode::kNotFound;
@@ -93,8 +95,8 @@ Status OpenGeneration(SegmentsCheck* state) {
     note("", manifest.status());
   } else {
     const MetaPage& meta = state->check->meta;
-    if (manifest->identity != meta.identity || !(manifest->geometry == GeometryOf(meta)))
-      note("", Status::Corruption("the manifest is not one of this index's log"));
+    objects->foreign = manifest->identity != meta.identity || !(manifest->geometry == GeometryOf(meta));
+    if (objects->foreign) note("", Status::Corruption("the manifest is not one of this index's log"));
     for (const ManifestSegment& listed : manifest->segments) {
       const std::string path = PathOf(SegmentName(state->key, listed.id));
       auto segment = Segment::Open(path);
@@ -123,6 +125,7 @@ bool TakeGeneration(SegmentsCheck* state) {
     if (!SnapshotEntry(state->key, &state->fields) || state->fields.identity != state->check->meta.identity ||
         state->fields.current.manifest_id == 0)
       return false;
+    VECCKPT_FAULT_POINT_RAISE(CheckStep, "generation");
     ThrowIfFailed(Guard([state] { return OpenGeneration(state); }));
     if (!state->objects->changed) return true;
   }
@@ -260,8 +263,10 @@ void CompareCodes(SegmentsCheck* state, const Segment* segment) {
   for (uint32 node = 0; node < segment->node_count(); node++) {
     if (node % kNodesAPiece == 0) CHECK_FOR_INTERRUPTS();
     const auto ordinals = segment->OrdinalsOf(node);
-    for (uint64_t ordinal : *ordinals) {  // offsets and ordinals are in range: no defect was found
+    if (!ordinals) continue;  // sound when it was inspected; the file has changed since
+    for (uint64_t ordinal : *ordinals) {
       if (record == nullptr || record->extent != ordinal / slots) record = segment->ExtentOf(ordinal);
+      if (record == nullptr) continue;
       ItemPointerData tid;
       if (ReadEntry(&state->reader, ordinal, record->sequence, state->vector, &tid) &&
           !CodeStandsFor(segment->codec(), segment->code(node), state->vector, state->scratch))
@@ -311,10 +316,11 @@ void CheckGeneration(SegmentsCheck* state, bool compare) {
   bool whole = problems.empty();
   size_t count = state->objects->mapping.segments.size();
   if (count == 0) return;
+  VECCKPT_FAULT_POINT_RAISE(CheckStep, "files");
   state->vector = static_cast<float*>(palloc(check->meta.vector_bytes));
   state->scratch = static_cast<float*>(palloc(check->meta.vector_bytes));
   // Coverage can be judged only where no segment is missing.
-  compare = compare && (whole || state->fields.validated) && Comparable(state);
+  compare = compare && !state->objects->foreign && (whole || state->fields.validated) && Comparable(state);
   for (size_t i = 0; i < count; i++) {
     const Segment* segment = state->objects->mapping.segments[i].get();
     if (!Inspect(state, i) || !compare) continue;
@@ -326,6 +332,7 @@ void CheckGeneration(SegmentsCheck* state, bool compare) {
       continue;
     }
     CompareEntries(state, segment);
+    VECCKPT_FAULT_POINT_RAISE(CheckStep, "entries of a segment");
     CompareCodes(state, segment);
   }
 }

@@ -79,9 +79,9 @@ struct Notices {
 
 // A fault point on PostgreSQL's side: raises an error where it is to fail. See base/fault_point.hpp.
 #ifdef VECCKPT_FAULT_POINTS
-#define VECCKPT_FAULT_POINT_RAISE(name) \
-  ::vecckpt::ThrowIfFailed(             \
-      ::vecckpt::Guard([] { return ::vecckpt::PassFaultPoint(::vecckpt::FaultPoint::k##name); }))
+#define VECCKPT_FAULT_POINT_RAISE(name, ...) \
+  ::vecckpt::ThrowIfFailed(::vecckpt::Guard( \
+      [&] { return ::vecckpt::PassFaultPoint(::vecckpt::FaultPoint::k##name __VA_OPT__(, ) __VA_ARGS__); }))
 #else
-#define VECCKPT_FAULT_POINT_RAISE(name) static_cast<void>(::vecckpt::FaultPoint::k##name)
+#define VECCKPT_FAULT_POINT_RAISE(name, ...) static_cast<void>(::vecckpt::FaultPoint::k##name)
 #endif
