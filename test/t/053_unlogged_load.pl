@@ -53,7 +53,7 @@ sub both_exact
 	exact_everywhere($node, 't', "$name: every row once", probe => 'SELECT v FROM probes WHERE id = 1');
 	exact_everywhere($node, 't', "$name: every row once by cosine", probe => 'SELECT v FROM probes WHERE id = 2', operator => '<=>');
 	probes_ok($node, 't', "$name: exact answers", probes => 'SELECT id, v FROM probes WHERE id <= 20');
-	check_index($node, $_, "$name: index $_") foreach qw(t_v t_cosine);
+	index_check_ok($node, $_, "$name: index $_") foreach qw(t_v t_cosine);
 	return;
 }
 

@@ -111,7 +111,7 @@ foreach my $mode ('--copy', '--link')
 	$new->safe_psql('postgres', "INSERT INTO t (v) SELECT random_vector($dims) FROM generate_series(1, 500);"
 		  . " INSERT INTO empty SELECT id, v FROM t LIMIT 300; DELETE FROM t WHERE id % 3 = 0");
 	$new->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t');
-	check_index($new, $_, "$mode: index $_") foreach qw(t_v u_v empty_v);
+	index_check_ok($new, $_, "$mode: index $_") foreach qw(t_v u_v empty_v);
 	kill_server($new, all => 1);
 	start_again($new);
 	delete $tables{u};
