@@ -124,6 +124,7 @@ my @table = (
 	[ 'ScanStarted',   '', 'search', 'error crash' ],
 	[ 'ScanRerank',    '', 'search', 'error crash' ],
 	[ 'ScanEmit',      '', 'search', 'error crash' ],
+	[ 'CheckStep',     '', 'check',  'error crash' ],
 );
 
 my %listed = map { $_->[0] => 1 } @table;

@@ -142,6 +142,7 @@ my %triggers = (
 	merge => sub { foreach (1 .. 5) { $_[0]->add('q', 15); $_[0]{node}->psql('postgres', "SELECT vec_checkpoint('q_v')"); } },
 	graph => sub { $_[0]->truncate_table('g'); $_[0]->add('g', 4200); },
 	search  => sub { $_[0]->search('q') },
+	check   => sub { $_[0]{node}->psql('postgres', "SELECT * FROM vec_index_check('q_v', true)") },
 	reindex => sub { $_[0]{node}->psql('postgres', 'REINDEX INDEX t_v') },
 	restart => sub { $_[0]->restart; $_[0]->search('q'); },
 	# Files that nobody refers to, and a checkpoint, which brings a sweep.
