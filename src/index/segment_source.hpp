@@ -35,9 +35,10 @@ class SegmentSource {
   void Clear();
 
   const Segment& segment() const { return *segment_; }
-  // As far as is known.
+  // As far as is known, and no more than there are: nobody has verified what a bitmap says.
   uint64_t live_entries() const {
-    return liveness_ == nullptr ? segment_->entry_count() : liveness_->live_entries();
+    const uint64_t all = segment_->entry_count();
+    return liveness_ == nullptr ? all : std::min(all, liveness_->live_entries());
   }
 
   // Scores every node of a flat segment, or the orphans of a graph segment. kCorruption.
