@@ -13,23 +13,14 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <numeric>
 #include <vector>
 
+#include "fuzzing.hpp"
 #include "hnsw/codec.hpp"
 #include "hnsw/exact.hpp"
-
-#define EXPECT(condition)                               \
-  do {                                                  \
-    if (!(condition)) {                                 \
-      std::fprintf(stderr, "failed: %s\n", #condition); \
-      std::abort();                                     \
-    }                                                   \
-  } while (0)
 
 namespace vecckpt {
 namespace {
@@ -38,37 +29,6 @@ constexpr size_t kCodes = 5;
 constexpr uint8_t kRawParameters = 1;  // flag: all that follows are parameters
 constexpr uint8_t kTrained = 2;        // flag: the first codec is trained for the vectors
 constexpr uint8_t kNearQuery = 4;      // flag: vectors are neighbours of the query by a few bits
-
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  void Fill(void* out, size_t size) {
-    std::memset(out, 0, size);
-    const size_t given = std::min(size, size_);
-    if (given > 0) std::memcpy(out, data_, given);
-    data_ += given;
-    size_ -= given;
-  }
-  template <typename T>
-  T Take() {
-    T value;
-    Fill(&value, sizeof(value));
-    return value;
-  }
-  std::vector<float> TakeFinite(size_t count) {
-    std::vector<float> values(count);
-    Fill(values.data(), count * sizeof(float));
-    for (float& value : values) {
-      if (!std::isfinite(value)) value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xBFFFFFFFu);
-    }
-    return values;
-  }
-  Bytes rest() const { return {reinterpret_cast<const std::byte*>(data_), size_}; }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 struct alignas(64) Line {
   std::byte bytes[64];
@@ -102,7 +62,7 @@ std::vector<float> CheckAnyCodes(const Codec& codec, const QueryScorer& scorer, 
   const std::vector<uint32_t> nodes = AllNodes();
   std::vector<float> batch(kCodes), by_node(kCodes), from_code(kCodes);
   scorer.Distances(codes.at(0), kCodes, batch.data());
-  scorer.DistancesOf(codes.at(0), nodes, by_node.data());
+  scorer.DistancesOf(codes.at(0), nodes, by_node.data(), {});
   CodeExtremes extremes;
   scorer.AddExtremes(codes.at(0), nodes, by_node.data(), &extremes);
   for (size_t i = 0; i < kCodes; ++i) {
