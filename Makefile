@@ -31,6 +31,7 @@ OBJS = \
 	src/hnsw/kernels.o \
 	src/hnsw/nibble_kernels.o \
 	src/hnsw/scalar_codec.o \
+	src/hnsw/stored_vector.o \
 	src/segment/liveness_bitmap.o \
 	src/segment/manifest.o \
 	src/segment/names.o \

@@ -32,11 +32,12 @@ void LoadRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool 
   auto* state = static_cast<LoadState*>(argument);
   if (isnull[0]) return;
   MemoryContext caller = MemoryContextSwitchTo(state->row_context);
-  VectorRef vector = state->support->to_vector(values[0]);
+  StoredVector vector = state->support->to_vector(values[0]);
+  const float* floats = FloatsOf(vector);
   MemoryContextSwitchTo(caller);
   if (IsIndexable(state->support->metric, vector)) {
-    BulkAdd(&state->writer, *tid, vector.data, vector.dims);
-    state->statistics.Add(vector.data, vector.dims);
+    BulkAdd(&state->writer, *tid, vector);
+    state->statistics.Add(floats, vector.dims);
     pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, static_cast<int64>(++state->rows));
   }
   MemoryContextReset(state->row_context);

@@ -37,10 +37,9 @@ bool vhnswinsert(Relation index, Datum* values, bool* isnull, ItemPointer heap_t
   MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vhnsw insert", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(context);
   const OpclassSupport* support = SupportOf(index);
-  VectorRef vector = support->to_vector(values[0]);
+  StoredVector vector = support->to_vector(values[0]);
   VECCKPT_FAULT_POINT_RAISE(Insert);
-  if (IsIndexable(support->metric, vector))
-    TellBuilder(index, AppendEntry(index, *heap_tid, vector.data, vector.dims));
+  if (IsIndexable(support->metric, vector)) TellBuilder(index, AppendEntry(index, *heap_tid, vector));
   VECCKPT_FAULT_POINT_RAISE(Inserted);
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(context);

@@ -43,7 +43,7 @@ struct ScanState {
   LogReader reader;
   const OpclassSupport* support;
   VectorRef query;
-  float* vector;  // room for one
+  char* vector;  // room for one
   uint64 emitted;
   uint64 tail_scanned;
   // kInLogOrder: where to go on
@@ -140,14 +140,13 @@ ItemPointerData TidOf(uint64 locator) {
 
 // Scores the entries of positions [begin, end) exactly.
 void ScanTailRange(ScanState* state, EntryRun* run, double* distances, uint64 begin, uint64 end) {
-  uint32 dims = state->query.dims;
   uint32 slots = state->reader.meta->slots_per_extent;
   while (begin < end) {
     CHECK_FOR_INTERRUPTS();
     begin = ReadRun(&state->reader, begin, end, run);
     for (uint32 i = 0; i < run->count; i++)
       distances[i] =
-          ExactDistance(state->support->metric, state->query.data, run->vectors + uint64{i} * dims, dims);
+          ExactDistance(state->support->metric, state->query.data, VectorOf(state->reader, *run, i));
     state->tail_scanned += run->count;
     ThrowIfFailed(Guard([&] {
       for (uint32 i = 0; i < run->count; i++)
@@ -207,11 +206,12 @@ Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
     state->null_distance = true;
     return Phase::kInLogOrder;
   }
-  state->query = state->support->to_vector(orderby->sk_argument);
+  StoredVector query = state->support->to_vector(orderby->sk_argument);
+  state->query = {FloatsOf(query), query.dims};
   if (state->reader.meta->dims == 0) return Phase::kDone;
   if (state->query.dims != state->reader.meta->dims)
     RaiseWrongDims(state->reader.meta->dims, state->query.dims);
-  if (!IsIndexable(state->support->metric, state->query)) {
+  if (!IsIndexable(state->support->metric, query)) {
     state->null_distance = false;
     return Phase::kInLogOrder;
   }
@@ -250,7 +250,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
       ScanTail(state);
       RequireSnapshot(scan, state);
       TellBuilder(scan, state);
-      state->vector = static_cast<float*>(palloc(state->reader.meta->vector_bytes));
+      state->vector = static_cast<char*>(palloc(state->reader.meta->vector_bytes));
       ThrowIfFailed(Guard([state] {
         state->objects->search->Start();
         return Status::Ok();
@@ -341,9 +341,9 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
           if (next != MergedSearch::kNoOrdinal) PrefetchEntry(&state->reader, next);
         ItemPointerData tid;
         bool there = ReadEntry(&state->reader, step.ordinal, step.sequence, state->vector, &tid);
-        double distance =
-            there ? ExactDistance(state->support->metric, state->query.data, state->vector, state->query.dims)
-                  : 0;
+        double distance = there ? ExactDistance(state->support->metric, state->query.data,
+                                                VectorIn(*state->reader.meta, state->vector))
+                                : 0;
         ThrowIfFailed(Guard([&] {
           if (there)
             search->Resolve(distance, LocatorOf(tid));

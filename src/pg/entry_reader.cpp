@@ -9,14 +9,16 @@ namespace vecckpt {
 EntryRun* NewEntryRun(const LogReader& reader) {
   uint32 slots = reader.meta->slots_per_extent;
   EntryRun* run = static_cast<EntryRun*>(palloc0(sizeof(EntryRun)));
-  run->vectors = static_cast<float*>(palloc(uint64{slots} * reader.meta->vector_bytes));
+  run->vectors = static_cast<char*>(palloc(uint64{slots} * reader.meta->vector_bytes));
+  if (static_cast<ElementType>(reader.meta->element_type) != ElementType::kFloat32)
+    run->floats = static_cast<float*>(palloc(uint64{slots} * reader.meta->dims * sizeof(float)));
   run->ordinals = static_cast<uint64*>(palloc(slots * sizeof(uint64)));
   return run;
 }
 
 uint64 ReadRun(LogReader* reader, uint64 begin, uint64 end, EntryRun* run) {
   uint32 slots = reader->meta->slots_per_extent;
-  uint32 dims = reader->meta->dims;
+  uint64 size = reader->meta->vector_bytes;
   uint64 sequence = begin / slots;
   uint64 next = Min(end, (sequence + 1) * slots);
   uint32 from = begin % slots;
@@ -33,8 +35,7 @@ uint64 ReadRun(LogReader* reader, uint64 begin, uint64 end, EntryRun* run) {
     for (uint32 slot = from; slot < to; slot++) {
       if (run->copy.slots[slot].flags & kSlotDead) continue;
       if (run->count != slot - from)
-        memcpy(run->vectors + uint64{run->count} * dims, run->vectors + uint64{slot - from} * dims,
-               reader->meta->vector_bytes);
+        memcpy(run->vectors + run->count * size, run->vectors + (slot - from) * size, size);
       run->ordinals[run->count++] = uint64{header.extent} * slots + slot;
     }
   }
@@ -42,6 +43,13 @@ uint64 ReadRun(LogReader* reader, uint64 begin, uint64 end, EntryRun* run) {
   run->extent = {sequence, header.running_hash, header.extent, 0};
   run->end_hash = RunningHash(header.running_hash, run->copy.slots, to);
   return next;
+}
+
+const float* FloatsOf(const LogReader& reader, const EntryRun& run) {
+  if (run.floats == nullptr) return reinterpret_cast<const float*>(run.vectors);
+  for (uint32 i = 0; i < run.count; i++)
+    ToFloats(VectorOf(reader, run, i), run.floats + uint64{i} * reader.meta->dims);
+  return run.floats;
 }
 
 uint64 ReadBatch(LogReader* reader, PositionRange range, EntryBatch* batch) {
@@ -53,8 +61,9 @@ uint64 ReadBatch(LogReader* reader, PositionRange range, EntryBatch* batch) {
     position = ReadRun(reader, position, range.end, run);
     end_hash = run->end_hash;
     if (!run->found) continue;
+    const float* vectors = FloatsOf(*reader, *run);
     ThrowIfFailed(Guard([&] {
-      batch->vectors.insert(batch->vectors.end(), run->vectors, run->vectors + uint64{run->count} * dims);
+      batch->vectors.insert(batch->vectors.end(), vectors, vectors + uint64{run->count} * dims);
       batch->ordinals.insert(batch->ordinals.end(), run->ordinals, run->ordinals + run->count);
       batch->extents.push_back(run->extent);
       return Status::Ok();

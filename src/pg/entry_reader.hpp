@@ -11,7 +11,8 @@ namespace vecckpt {
 
 // What one call read: the entries of one extent that were alive. Arrays hold slots_per_extent entries each.
 struct EntryRun {
-  float* vectors;
+  char* vectors;  // as the log keeps them
+  float* floats;  // room to convert them; null where they are float32
   uint64* ordinals;
   uint32 count;
   ExtentRecord extent;  // where they lie; set if found
@@ -25,6 +26,14 @@ EntryRun* NewEntryRun(const LogReader& reader);
 
 // Reads the entries of positions [begin, end) that lie in begin's extent. Returns the position to go on with.
 uint64 ReadRun(LogReader* reader, uint64 begin, uint64 end, EntryRun* run);
+
+// The vector of entry `i` of the run.
+inline StoredVector VectorOf(const LogReader& reader, const EntryRun& run, uint32 i) {
+  return VectorIn(*reader.meta, run.vectors + uint64{i} * reader.meta->vector_bytes);
+}
+
+// All vectors of the run as float32 values, dims each; they stay until the next ReadRun.
+const float* FloatsOf(const LogReader& reader, const EntryRun& run);
 
 // Reads the entries of a range that are alive to *batch, which lives on the C++ heap and is empty. Returns
 // the running hash at the range's end, 0 if it is not known.

@@ -91,9 +91,9 @@ Status StartPart(BuildState* state, float max_magnitude) {
   return Status::Ok();
 }
 
-Status AddRun(BuildState* state, const EntryRun& run, uint32 dims) {
+Status AddRun(BuildState* state, const EntryRun& run, const float* vectors, uint32 dims) {
   EntryBatch batch;
-  batch.vectors.assign(run.vectors, run.vectors + uint64{run.count} * dims);
+  batch.vectors.assign(vectors, vectors + uint64{run.count} * dims);
   batch.ordinals.assign(run.ordinals, run.ordinals + run.count);
   batch.extents.push_back(run.extent);
   return state->objects->flat->Add(batch);
@@ -194,7 +194,7 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
     end_hash = run->end_hash;
     if (run->count == 0) continue;
     entries += run->count;
-    ThrowIfFailed(Guard([&] { return AddRun(state, *run, reader->meta->dims); }));
+    ThrowIfFailed(Guard([&] { return AddRun(state, *run, FloatsOf(*reader, *run), reader->meta->dims); }));
   }
   bool graph = false;
   ThrowIfFailed(Guard([&] {

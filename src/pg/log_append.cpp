@@ -170,9 +170,9 @@ void WriteStreamPart(Page page, uint64 stream_page, uint64 begin, uint64 end, co
 
 // Writes an entry into slot `directory->used`. REQUIRES: the directory page is locked exclusively.
 void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_block, const MetaPage& meta,
-                const ItemPointerData& tid, const float* vector) {
+                const ItemPointerData& tid, const StoredVector& vector) {
   constexpr uint64 kPagesWithDirectory = MAX_GENERIC_XLOG_PAGES - 1;
-  const char* bytes = reinterpret_cast<const char*>(vector);
+  const char* bytes = static_cast<const char*>(vector.elements);
   uint32 slot = DirectoryOf(BufferGetPage(directory_buffer))->used;
   uint64 begin = uint64{slot} * meta.vector_bytes;
   uint64 end = begin + meta.vector_bytes;
@@ -190,7 +190,7 @@ void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_b
     GenericXLogState* state = GenericXLogStart(index);
     if (final_record) {
       Page directory = GenericXLogRegisterBuffer(state, directory_buffer, 0);
-      SlotsOf(directory)[slot] = {tid, 0, EntryHash(tid, vector, meta.dims)};
+      SlotsOf(directory)[slot] = {tid, 0, EntryHash(tid, vector)};
       DirectoryOf(directory)->used = slot + 1;
       DirectoryOf(directory)->live++;
       SetPageUsed(directory, sizeof(DirectoryHeader) + (slot + 1) * sizeof(Slot));
@@ -248,15 +248,15 @@ uint64 DrawIdentity() {
   return identity;
 }
 
-uint64 AppendEntry(Relation index, const ItemPointerData& tid, const float* vector, uint32 dims) {
+uint64 AppendEntry(Relation index, const ItemPointerData& tid, const StoredVector& vector) {
   MetaPage* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   uint64 position;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     ReadMeta(index, meta);
-    if (meta->dims != 0 && meta->dims != dims) RaiseWrongDims(meta->dims, dims);
+    if (meta->dims != 0 && meta->dims != vector.dims) RaiseWrongDims(meta->dims, vector.dims);
     if (meta->dims == 0 || meta->identity == 0) {
-      PrepareLog(index, dims);
+      PrepareLog(index, vector.dims);
       continue;
     }
     if (meta->next_sequence == 0) {

@@ -27,7 +27,7 @@ void InitMetaPage(Page page, const LogOptions& options, uint64 identity);
 uint64 DrawIdentity();
 
 // Appends one entry. Returns its position. Raises an error if the dims differ from the index's.
-uint64 AppendEntry(Relation index, const ItemPointerData& tid, const float* vector, uint32 dims);
+uint64 AppendEntry(Relation index, const ItemPointerData& tid, const StoredVector& vector);
 
 // Flags the given slots of a sequence dead, in one WAL record. `count` slot numbers. Returns how many were
 // alive, or -1 if the extent holds another sequence by now.
@@ -53,7 +53,7 @@ struct BulkWriter {
 };
 
 void BulkBegin(BulkWriter* writer, Relation index);
-void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const float* vector, uint32 dims);
+void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const StoredVector& vector);
 // Returns the number of entries written.
 uint64 BulkFinish(BulkWriter* writer);
 

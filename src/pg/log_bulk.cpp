@@ -107,10 +107,10 @@ void BulkBegin(BulkWriter* writer, Relation index) {
   AppendPage(index, page);
 }
 
-void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const float* vector, uint32 dims) {
+void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const StoredVector& vector) {
   MetaPage* meta = writer->meta;
-  if (meta->dims == 0) SetGeometry(meta, dims);
-  if (meta->dims != dims) RaiseWrongDims(meta->dims, dims);
+  if (meta->dims == 0) SetGeometry(meta, vector.dims);
+  if (meta->dims != vector.dims) RaiseWrongDims(meta->dims, vector.dims);
   if (writer->extent == nullptr) {
     writer->extent = static_cast<char*>(palloc(uint64{meta->pages_per_extent} * BLCKSZ));
     StartExtent(writer);
@@ -119,7 +119,7 @@ void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const float* vector
     StartExtent(writer);
   }
   uint64 begin = uint64{writer->used} * meta->vector_bytes;
-  const char* bytes = reinterpret_cast<const char*>(vector);
+  const char* bytes = static_cast<const char*>(vector.elements);
   for (uint64 done = 0; done < meta->vector_bytes;) {
     uint64 at = begin + done;
     Page page = PageOf(writer, 1 + static_cast<uint32>(at / kPageCapacity));
@@ -130,7 +130,7 @@ void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const float* vector
     SetPageUsed(page, static_cast<uint32>(offset + part));
     done += part;
   }
-  SlotsOf(PageOf(writer, 0))[writer->used++] = {tid, 0, EntryHash(tid, vector, dims)};
+  SlotsOf(PageOf(writer, 0))[writer->used++] = {tid, 0, EntryHash(tid, vector)};
 }
 
 uint64 BulkFinish(BulkWriter* writer) {

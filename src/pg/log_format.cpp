@@ -21,7 +21,7 @@ bool IsLogPage(Page page, PageKind kind) {
 
 void SetGeometry(MetaPage* meta, uint32 dims) {
   meta->dims = dims;
-  meta->vector_bytes = dims * sizeof(float);
+  meta->vector_bytes = dims * static_cast<uint32>(ElementBytes(static_cast<ElementType>(meta->element_type)));
   meta->slots_per_extent = Max(kMinSlots, Min(kMaxSlots, kMaxExtentBytes / meta->vector_bytes));
   meta->code_kind = static_cast<uint8>(
       Codec::KindFor(static_cast<CodeKind>(meta->code_kind), static_cast<Metric>(meta->metric), dims));
@@ -29,10 +29,10 @@ void SetGeometry(MetaPage* meta, uint32 dims) {
   meta->pages_per_extent = 1 + (stream + kPageCapacity - 1) / kPageCapacity;
 }
 
-uint32 EntryHash(const ItemPointerData& tid, const float* vector, uint32 dims) {
+uint32 EntryHash(const ItemPointerData& tid, const StoredVector& vector) {
   uint64 seed =
       uint64{ItemPointerGetBlockNumberNoCheck(&tid)} << 16 | ItemPointerGetOffsetNumberNoCheck(&tid);
-  return static_cast<uint32>(Checksum(AsBytes(std::span<const float>(vector, dims)), seed));
+  return static_cast<uint32>(Checksum(vector.bytes(), seed));
 }
 
 uint64 RunningHash(uint64 before, const Slot* slots, uint32 count) {

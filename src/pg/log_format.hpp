@@ -16,7 +16,7 @@
 
 #include "pg/pg.hpp"
 
-#include "hnsw/types.hpp"
+#include "hnsw/stored_vector.hpp"
 
 namespace vecckpt {
 
@@ -135,7 +135,7 @@ inline uint32 PageUsed(Page page) {
   return reinterpret_cast<PageHeader>(page)->pd_lower - static_cast<uint32>(SizeOfPageHeaderData);
 }
 
-// Fills the geometry of `meta` for vectors of this many dimensions.
+// Fills the geometry of `meta` for vectors of this many dimensions. REQUIRES: its element type is set.
 void SetGeometry(MetaPage* meta, uint32 dims);
 
 inline BlockNumber DirectoryBlock(uint32 extent, uint32 pages_per_extent) {
@@ -146,8 +146,13 @@ inline uint32 MapRingIndex(uint64 sequence) {
   return (sequence / kMapEntries) % kMaxMapPages;
 }
 
+// A vector of this log, from its bytes.
+inline StoredVector VectorIn(const MetaPage& meta, const void* bytes) {
+  return {static_cast<ElementType>(meta.element_type), meta.dims, bytes};
+}
+
 // The hash of an entry that its slot stores.
-uint32 EntryHash(const ItemPointerData& tid, const float* vector, uint32 dims);
+uint32 EntryHash(const ItemPointerData& tid, const StoredVector& vector);
 // The running hash behind the first `count` slots of an extent whose running hash is `before`.
 uint64 RunningHash(uint64 before, const Slot* slots, uint32 count);
 

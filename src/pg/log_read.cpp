@@ -272,10 +272,10 @@ bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCo
   return CopyDirectory(LockDirectory(reader, extent, sequence, false), copy);
 }
 
-bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, float* out) {
+bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, void* out) {
   uint64 vector_bytes = reader->meta->vector_bytes;
   BlockNumber bad = InvalidBlockNumber;
-  ReadStream(reader, extent, begin * vector_bytes, (end - begin) * vector_bytes, reinterpret_cast<char*>(out),
+  ReadStream(reader, extent, begin * vector_bytes, (end - begin) * vector_bytes, static_cast<char*>(out),
              &bad);
   bool there = StillHolds(reader, extent, sequence);
   if (there && BlockNumberIsValid(bad)) RaiseCorrupt(reader->index, bad);
@@ -298,13 +298,13 @@ void PrefetchEntry(const LogReader* reader, uint64 ordinal) {
 
 // The directory page is looked at behind the vector. If the extent still has the sequence then, it had it all
 // the time, as no sequence is given twice, and the vector was there when the segment was built.
-bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out, ItemPointer tid) {
+bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, void* out, ItemPointer tid) {
   const MetaPage* meta = reader->meta;
   uint64 extent = ordinal / meta->slots_per_extent;
   if (extent >= meta->extent_count) return false;
   BlockNumber bad = InvalidBlockNumber;
   ReadStream(reader, static_cast<uint32>(extent), ordinal % meta->slots_per_extent * meta->vector_bytes,
-             meta->vector_bytes, reinterpret_cast<char*>(out), &bad);
+             meta->vector_bytes, static_cast<char*>(out), &bad);
   Slot slot;
   Buffer directory = LockEntry(reader, ordinal, sequence, &slot);
   if (!BufferIsValid(directory)) return false;

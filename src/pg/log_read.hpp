@@ -47,15 +47,15 @@ bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy);
 // The same by extent, which need not be one; false if it does not hold `sequence`.
 bool ReadDirectoryOf(LogReader* reader, uint32 extent, uint64 sequence, ExtentCopy* copy);
 
-// Copies the vectors of slots [begin, end) to `out`, each dims floats. False if the extent was taken for
-// another sequence meanwhile: then its entries are gone.
-bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, float* out);
+// Copies the vectors of slots [begin, end) to `out`, each vector_bytes long (VectorIn). False if the extent
+// was taken for another sequence meanwhile: then its entries are gone.
+bool ReadVectors(LogReader* reader, uint32 extent, uint64 sequence, uint32 begin, uint32 end, void* out);
 
 // Fetches what ReadEntry of this ordinal will look at into the processor's cache, as far as it can be guessed
 // where that lies.
 void PrefetchEntry(const LogReader* reader, uint64 ordinal);
 
 // One entry by ordinal: its vector to `out` and its TID, if it is still of `sequence`, used and not dead.
-bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, float* out, ItemPointer tid);
+bool ReadEntry(LogReader* reader, uint64 ordinal, uint64 sequence, void* out, ItemPointer tid);
 
 }  // namespace vecckpt

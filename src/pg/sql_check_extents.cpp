@@ -25,7 +25,7 @@ struct Walk {
   char* pages;  // its vector pages, pages_per_extent - 1 of them
   bool* readable;
   bool* sound;       // vector pages that hold what they should
-  float* vector;     // room for one
+  char* vector;      // room for one
   uint32* suspects;  // slots whose entry does not fit its hash
   // The running hash behind the extent before, if that one was the sequence before.
   bool hash_known;
@@ -40,7 +40,7 @@ Walk* NewWalk(IndexCheck* check) {
   walk->pages = static_cast<char*>(palloc(uint64{pages} * BLCKSZ));
   walk->readable = static_cast<bool*>(palloc(pages));
   walk->sound = static_cast<bool*>(palloc(pages));
-  walk->vector = static_cast<float*>(palloc(check->meta.vector_bytes));
+  walk->vector = static_cast<char*>(palloc(check->meta.vector_bytes));
   walk->suspects = static_cast<uint32*>(palloc(kMaxSlots * sizeof(uint32)));
   return walk;
 }
@@ -167,7 +167,7 @@ void TakeVectorPages(Walk* walk) {
 bool AssembleVector(Walk* walk, uint32 slot) {
   uint64 size = walk->check->meta.vector_bytes;
   uint64 begin = slot * size;
-  char* out = reinterpret_cast<char*>(walk->vector);
+  char* out = walk->vector;
   while (size > 0) {
     uint64 page = begin / kPageCapacity;
     uint32 offset = begin % kPageCapacity;
@@ -206,7 +206,8 @@ void CheckEntries(Walk* walk) {
   const Slot* slots = SlotsOf(walk->directory.data);
   uint32 count = 0;
   for (uint32 i = 0; i < header->used; i++)
-    if (AssembleVector(walk, i) && EntryHash(slots[i].tid, walk->vector, check->meta.dims) != slots[i].hash)
+    if (AssembleVector(walk, i) &&
+        EntryHash(slots[i].tid, VectorIn(check->meta, walk->vector)) != slots[i].hash)
       walk->suspects[count++] = i;
   if (count == 0) return;
   PGAlignedBlock again;

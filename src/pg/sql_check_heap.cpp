@@ -28,9 +28,9 @@ void CheckRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool
   CHECK_FOR_INTERRUPTS();
   if (isnull[0]) return;
   MemoryContext caller = MemoryContextSwitchTo(check->context);
-  VectorRef vector = state->support->to_vector(values[0]);
+  StoredVector vector = state->support->to_vector(values[0]);
   if (IsIndexable(state->support->metric, vector)) {
-    EntryKey key = EntryKeyOf(*tid, EntryHash(*tid, vector.data, vector.dims));
+    EntryKey key = EntryKeyOf(*tid, EntryHash(*tid, vector));
     if (bloom_lacks_element(check->entries, reinterpret_cast<unsigned char*>(&key), sizeof(key)))
       Report(check, Severity::kError,
              MakePlace("row (%u,%u) of table \"%s\"", key.block, key.offset,

@@ -41,9 +41,10 @@ bool CheckFormat(IndexCheck* check, Page page) {
 bool CheckOptions(IndexCheck* check) {
   const MetaPage* meta = &check->meta;
   const OpclassSupport* support = SupportOf(check->index);
-  if (!IsMetric(meta->metric) || !IsCodeKind(meta->code_kind) || meta->dims > kMaxDims ||
-      meta->slot_size != sizeof(Slot)) {
-    ReportMeta(check, "has a metric, code kind, slot size or number of dimensions that there is not");
+  if (!IsMetric(meta->metric) || !IsElementType(meta->element_type) || !IsCodeKind(meta->code_kind) ||
+      meta->dims > kMaxDims || meta->slot_size != sizeof(Slot)) {
+    ReportMeta(check,
+               "has a metric, element type, code kind, slot size or number of dimensions that there is not");
     return false;
   }
   if (meta->metric != static_cast<uint8>(support->metric) ||

@@ -52,8 +52,9 @@ struct SegmentsCheck {
   Severity severity;  // of what does not fit the log
   LogReader reader;
   ExtentCopy copy;
-  float* vector;
-  float* scratch;
+  char* bytes;     // room for a vector as the log keeps it,
+  float* vector;   // as float32,
+  float* scratch;  // and as its code has it
 };
 
 void Cleanup(int code, Datum argument) {
@@ -268,8 +269,9 @@ void CompareCodes(SegmentsCheck* state, const Segment* segment) {
       if (record == nullptr || record->extent != ordinal / slots) record = segment->ExtentOf(ordinal);
       if (record == nullptr) continue;
       ItemPointerData tid;
-      if (ReadEntry(&state->reader, ordinal, record->sequence, state->vector, &tid) &&
-          !CodeStandsFor(segment->codec(), segment->code(node), state->vector, state->scratch))
+      if (!ReadEntry(&state->reader, ordinal, record->sequence, state->bytes, &tid)) continue;
+      ToFloats(VectorIn(*state->reader.meta, state->bytes), state->vector);
+      if (!CodeStandsFor(segment->codec(), segment->code(node), state->vector, state->scratch))
         wrong.Add(record->sequence * slots + ordinal % slots);
     }
   }
@@ -317,8 +319,9 @@ void CheckGeneration(SegmentsCheck* state, bool compare) {
   size_t count = state->objects->mapping.segments.size();
   if (count == 0) return;
   VECCKPT_FAULT_POINT_RAISE(CheckStep, "files");
-  state->vector = static_cast<float*>(palloc(check->meta.vector_bytes));
-  state->scratch = static_cast<float*>(palloc(check->meta.vector_bytes));
+  state->bytes = static_cast<char*>(palloc(check->meta.vector_bytes));
+  state->vector = static_cast<float*>(palloc(check->meta.dims * sizeof(float)));
+  state->scratch = static_cast<float*>(palloc(check->meta.dims * sizeof(float)));
   // Coverage can be judged only where no segment is missing.
   compare = compare && !state->objects->foreign && (whole || state->fields.validated) && Comparable(state);
   for (size_t i = 0; i < count; i++) {

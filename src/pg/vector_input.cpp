@@ -35,10 +35,11 @@ void CheckFinite(const VectorRef& vector) {
   }
 }
 
-VectorRef VectorFromArray(Datum value) {
-  VectorRef vector = UncheckedFromArray(value);
-  CheckFinite(vector);
-  return vector;
+const float* FloatsOf(const StoredVector& vector) {
+  if (vector.type == ElementType::kFloat32) return static_cast<const float*>(vector.elements);
+  float* floats = static_cast<float*>(palloc(vector.dims * sizeof(float)));
+  ToFloats(vector, floats);
+  return floats;
 }
 
 const OpclassSupport* SupportOf(Relation index) {
@@ -53,18 +54,26 @@ void RaiseWrongDims(uint32 expected, uint32 actual) {
   pg_unreachable();
 }
 
-bool IsIndexable(Metric metric, const VectorRef& vector) {
-  if (metric != Metric::kCosine) return true;
-  for (uint32 i = 0; i < vector.dims; i++)
-    if (vector.data[i] != 0) return true;
-  return false;
+bool IsIndexable(Metric metric, const StoredVector& vector) {
+  return metric != Metric::kCosine || SquaredNorm(vector) != 0;
 }
 
 namespace {
-constexpr OpclassSupport kRealL2 = {Metric::kL2, ElementType::kFloat32, VectorFromArray};
-constexpr OpclassSupport kRealInnerProduct = {Metric::kInnerProduct, ElementType::kFloat32, VectorFromArray};
-constexpr OpclassSupport kRealCosine = {Metric::kCosine, ElementType::kFloat32, VectorFromArray};
-constexpr OpclassSupport kRealL1 = {Metric::kL1, ElementType::kFloat32, VectorFromArray};
+
+StoredVector VectorFromArray(Datum value) {
+  VectorRef vector = UncheckedFromArray(value);
+  CheckFinite(vector);
+  return {ElementType::kFloat32, vector.dims, vector.data};
+}
+
+constexpr OpclassSupport SupportForReal(Metric metric) {
+  return {metric, ElementType::kFloat32, VectorFromArray};
+}
+
+constexpr OpclassSupport kRealL2 = SupportForReal(Metric::kL2);
+constexpr OpclassSupport kRealInnerProduct = SupportForReal(Metric::kInnerProduct);
+constexpr OpclassSupport kRealCosine = SupportForReal(Metric::kCosine);
+constexpr OpclassSupport kRealL1 = SupportForReal(Metric::kL1);
 }  // namespace
 
 }  // namespace vecckpt

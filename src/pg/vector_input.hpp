@@ -4,7 +4,7 @@
 
 #include "pg/pg.hpp"
 
-#include "hnsw/types.hpp"
+#include "hnsw/stored_vector.hpp"
 
 namespace vecckpt {
 
@@ -15,18 +15,18 @@ struct VectorRef {
 };
 
 // A real[] as a vector. Raises an error for arrays that are empty, have more than one dimension or more than
-// kMaxDims elements, hold NULL, NaN or infinity.
-VectorRef VectorFromArray(Datum value);
-
-// The same in two steps, for callers that see NaN and infinity in what they compute.
+// kMaxDims elements, or hold NULL.
 VectorRef UncheckedFromArray(Datum value);
+// Raises an error for a vector that holds NaN or infinity. Apart, for callers that see these in what they
+// compute.
 void CheckFinite(const VectorRef& vector);
 
 // What support function 1 of an operator class returns: a pointer to one of these, in static memory.
 struct OpclassSupport {
   Metric metric;
   ElementType element_type;
-  VectorRef (*to_vector)(Datum value);
+  // A checked value, detoasted in the current context. Raises an error if the value cannot be a vector.
+  StoredVector (*to_vector)(Datum value);
 };
 
 // REQUIRES: an index of access method vhnsw.
@@ -36,6 +36,9 @@ const OpclassSupport* SupportOf(Relation index);
 [[noreturn]] void RaiseWrongDims(uint32 expected, uint32 actual);
 
 // Vectors that cannot be indexed under the metric (zero vectors under cosine).
-bool IsIndexable(Metric metric, const VectorRef& vector);
+bool IsIndexable(Metric metric, const StoredVector& vector);
+
+// The vector's float32 values: its elements, or a copy in the current context.
+const float* FloatsOf(const StoredVector& vector);
 
 }  // namespace vecckpt

@@ -79,7 +79,7 @@ Status CheckHeader(const ManifestHeader& header, const std::string& name) {
       header.metric > static_cast<uint8_t>(Metric::kL1)) {
     return Unsupported(name, "unknown metric " + std::to_string(header.metric));
   }
-  if (header.element_type != static_cast<uint8_t>(ElementType::kFloat32)) {
+  if (!IsElementType(header.element_type)) {
     return Unsupported(name, "unknown element type " + std::to_string(header.element_type));
   }
   if (!IsCodeKind(header.code_kind)) {

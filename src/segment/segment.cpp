@@ -75,7 +75,7 @@ Status CheckFields(const SegmentHeader& header, const std::string& path) {
       header.metric > static_cast<uint8_t>(Metric::kL1)) {
     return Unsupported(path, "unknown metric " + std::to_string(header.metric));
   }
-  if (header.element_type != static_cast<uint8_t>(ElementType::kFloat32)) {
+  if (!IsElementType(header.element_type)) {
     return Unsupported(path, "unknown element type " + std::to_string(header.element_type));
   }
   if (!IsCodeKind(header.code_kind)) {

@@ -159,7 +159,10 @@ TEST(Manifest, FieldsAreChecked) {
   EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.slots_per_extent = 0; }), corrupt);
   EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.metric = Metric{0}; }), unsupported);
   EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.metric = Metric{5}; }), unsupported);
-  EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.element_type = ElementType{9}; }), unsupported);
+  EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.element_type = ElementType{0}; }), unsupported);
+  EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.element_type = ElementType{3}; }), unsupported);
+  EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.element_type = ElementType::kFloat16; }),
+            StatusCode::kOk);
   EXPECT_EQ(CodeOfChanged([](Manifest& m) { m.geometry.code_kind = CodeKind{0}; }), unsupported);
 }
 

@@ -291,6 +291,7 @@ TEST_F(SegmentTest, OpenChecksHeaderFields) {
   EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.metric = 0; }), unsupported);
   EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.metric = 5; }), unsupported);
   EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.element_type = 0; }), unsupported);
+  EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.element_type = 3; }), unsupported);
   EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.code_kind = 0; }), unsupported);
   EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.header_size = 8192; }), corrupt);
   EXPECT_EQ(CodeOfHeader([](SegmentHeader& h) { h.file_size += 64; }), corrupt);
