@@ -3,8 +3,8 @@
 
 PG_CONFIG ?= pg_config
 
-EXTENSION = vecckpt
-DATA = sql/vecckpt--1.0.sql
+EXTENSION = vecckpt vecckpt_pgvector
+DATA = sql/vecckpt--1.0.sql sql/vecckpt_pgvector--1.0.sql
 PGFILEDESC = "vecckpt - HNSW vector index with background builds and checkpoints"
 
 MODULE_big = vecckpt
@@ -74,6 +74,7 @@ OBJS = \
 	src/pg/mappings.o \
 	src/pg/module.o \
 	src/pg/options.o \
+	src/pg/pgvector.o \
 	src/pg/private_segments.o \
 	src/pg/reload.o \
 	src/pg/segment_jobs.o \
@@ -96,6 +97,8 @@ OBJS = \
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
 REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views check extension
+# Where pgvector is installed too.
+REGRESS_PGVECTOR = pgvector_extension pgvector_index pgvector_arrays pgvector_switch
 REGRESS_OPTS = --load-extension=vecckpt
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=vecckpt

@@ -78,6 +78,14 @@ regress_tests() {
 }
 
 skipped regress || regress_tests pg_regress "$PGXS_TEST/regress/pg_regress" "$SERVER_DIR" $regress
+if ! skipped regress; then
+  if [[ -f $("$PG_CONFIG" --sharedir)/extension/vector.control ]]; then
+    regress_tests pgvector "$PGXS_TEST/regress/pg_regress" "$SERVER_DIR" \
+      $(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-REGRESS_PGVECTOR)
+  else
+    printf '%-32s skipped: pgvector is not installed for %s\n' pgvector "$("$PG_CONFIG" --version)"
+  fi
+fi
 if [[ -n $isolation ]] && ! skipped isolation; then
   regress_tests isolation "$PGXS_TEST/isolation/pg_isolation_regress" "$SERVER_DIR/test" $isolation
 fi

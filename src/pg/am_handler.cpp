@@ -2,6 +2,7 @@
 
 #include "pg/access_method.hpp"
 #include "pg/options.hpp"
+#include "pg/vector_input.hpp"
 
 extern "C" {
 #include "access/amvalidate.h"
@@ -59,6 +60,25 @@ bool CheckFunctions(CatCList* functions, const char* opclass) {
   return good;
 }
 
+// What the support function reads must be what the operator class gives it. REQUIRES: CheckFunctions was
+// content.
+bool CheckType(CatCList* functions, Oid opclass_type, const char* opclass) {
+  auto* form = reinterpret_cast<Form_pg_amproc>(GETSTRUCT(&functions->members[0]->tuple));
+  auto* support = reinterpret_cast<const OpclassSupport*>(
+      DatumGetPointer(OidFunctionCall1(form->amproc, PointerGetDatum(nullptr))));
+  HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(opclass_type));
+  if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for type %u", opclass_type);
+  bool good =
+      strcmp(NameStr(reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typname), support->type_name) == 0;
+  ReleaseSysCache(tuple);
+  if (!good)
+    ereport(INFO,
+            (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+             errmsg("operator class \"%s\" of access method %s is for type %s, its support function is not",
+                    opclass, "vhnsw", format_type_be(opclass_type))));
+  return good;
+}
+
 }  // namespace
 
 bool vhnswvalidate(Oid opclass_oid) {
@@ -68,7 +88,8 @@ bool vhnswvalidate(Oid opclass_oid) {
   CatCList* operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(form->opcfamily));
   CatCList* functions = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(form->opcfamily));
   bool good = CheckOperators(operators, form->opcintype, NameStr(form->opcname));
-  good = CheckFunctions(functions, NameStr(form->opcname)) && good;
+  good = CheckFunctions(functions, NameStr(form->opcname)) &&
+         CheckType(functions, form->opcintype, NameStr(form->opcname)) && good;
   ReleaseCatCacheList(functions);
   ReleaseCatCacheList(operators);
   ReleaseSysCache(tuple);

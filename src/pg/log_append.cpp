@@ -208,12 +208,23 @@ void WriteEntry(Relation index, Buffer directory_buffer, BlockNumber directory_b
   }
 }
 
+// What option and type modifier say; 0 if they say nothing.
+uint32 DimsOf(Relation index, const IndexOptions& options, const OpclassSupport& support) {
+  int typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+  if (!support.typmod_is_dims || typmod < 1) return static_cast<uint32>(options.dims);
+  if (options.dims != 0 && options.dims != typmod)
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("option \"dims\" is %d, the indexed values have %d dimensions", options.dims, typmod)));
+  return static_cast<uint32>(typmod);
+}
+
 }  // namespace
 
 LogOptions LogOptionsOf(Relation index) {
   IndexOptions options = OptionsOf(index);
   const OpclassSupport* support = SupportOf(index);
-  return {static_cast<uint32>(options.dims),
+  return {DimsOf(index, options, *support),
           static_cast<uint32>(options.m),
           static_cast<uint32>(options.ef_construction),
           support->metric,

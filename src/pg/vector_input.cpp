@@ -67,7 +67,7 @@ StoredVector VectorFromArray(Datum value) {
 }
 
 constexpr OpclassSupport SupportForReal(Metric metric) {
-  return {metric, ElementType::kFloat32, VectorFromArray};
+  return {metric, ElementType::kFloat32, "_float4", false, VectorFromArray};
 }
 
 constexpr OpclassSupport kRealL2 = SupportForReal(Metric::kL2);

@@ -25,6 +25,8 @@ void CheckFinite(const VectorRef& vector);
 struct OpclassSupport {
   Metric metric;
   ElementType element_type;
+  const char* type_name;  // of the operator class's input type, in pg_type
+  bool typmod_is_dims;    // a column's type modifier, where it has one, is its number of dimensions
   // A checked value, detoasted in the current context. Raises an error if the value cannot be a vector.
   StoredVector (*to_vector)(Datum value);
 };
