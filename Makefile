@@ -48,6 +48,7 @@ OBJS = \
 	src/index/merged_search.o \
 	src/index/node_table.o \
 	src/index/policy.o \
+	src/index/recall_interval.o \
 	src/index/seal_job.o \
 	src/index/segment_assembly.o \
 	src/index/segment_source.o \
@@ -76,6 +77,7 @@ OBJS = \
 	src/pg/options.o \
 	src/pg/pgvector.o \
 	src/pg/private_segments.o \
+	src/pg/recall.o \
 	src/pg/reload.o \
 	src/pg/segment_jobs.o \
 	src/pg/shared_state.o \
@@ -88,6 +90,8 @@ OBJS = \
 	src/pg/sql_check_segments.o \
 	src/pg/sql_checkpoint.o \
 	src/pg/sql_distance.o \
+	src/pg/sql_recall.o \
+	src/pg/sql_stat.o \
 	src/pg/sql_views.o \
 	src/pg/sweep.o \
 	src/pg/utility_hook.o \
@@ -96,7 +100,7 @@ OBJS = \
 	src/pg/wall.o
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
-REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views check extension
+REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views measure check extension
 # Where pgvector is installed too.
 REGRESS_PGVECTOR = pgvector_extension pgvector_index pgvector_arrays pgvector_switch
 REGRESS_OPTS = --load-extension=vecckpt

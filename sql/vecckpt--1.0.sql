@@ -116,6 +116,26 @@ COMMENT ON FUNCTION vec_index_check(regclass, boolean) IS
 -- As amcheck: for superusers, who may grant it.
 REVOKE ALL ON FUNCTION vec_index_check(regclass, boolean) FROM PUBLIC;
 
+-- Measuring. For the index's owner and members of pg_stat_scan_tables, which the functions check themselves.
+
+CREATE FUNCTION vec_recall(
+    index regclass, k integer DEFAULT 10, samples integer DEFAULT 100, ef_search integer DEFAULT NULL,
+    seed bigint DEFAULT NULL,
+    OUT recall double precision, OUT low double precision, OUT high double precision, OUT queries integer,
+    OUT entries bigint, OUT search_ms double precision, OUT exact_ms double precision
+) RETURNS record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION vec_recall(regclass, integer, integer, integer, bigint) IS
+    'recall of searches for k rows, measured with sampled entries as queries, with its 95 % confidence interval';
+
+CREATE FUNCTION vec_suggest_ef(
+    index regclass, k integer DEFAULT 10, target_recall double precision DEFAULT 0.95,
+    samples integer DEFAULT 100, seed bigint DEFAULT NULL
+) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION vec_suggest_ef(regclass, integer, double precision, integer, bigint) IS
+    'smallest vhnsw.ef_search with which a sample of searches for k rows has the recall wanted; NULL if none has';
+
 -- Views.
 
 CREATE FUNCTION vec_index_info(
@@ -149,16 +169,29 @@ CREATE VIEW vec_segments AS SELECT * FROM vec_segment_info();
 COMMENT ON VIEW vec_segments IS 'segments of the vhnsw indexes of this database';
 
 CREATE FUNCTION vec_stat_info(
-    OUT index regclass, OUT searches bigint, OUT distances bigint, OUT reranked bigint,
-    OUT tail_scanned bigint, OUT emitted bigint, OUT dropped bigint, OUT seals bigint,
-    OUT merges bigint, OUT graph_builds bigint, OUT graph_insertions bigint, OUT set_aside bigint
+    OUT index regclass, OUT searches bigint, OUT segments_searched bigint, OUT distances bigint,
+    OUT reranked bigint, OUT tail_scanned bigint, OUT emitted bigint, OUT dropped bigint, OUT seals bigint,
+    OUT merges bigint, OUT graph_builds bigint, OUT graph_insertions bigint, OUT set_aside bigint,
+    OUT stats_reset timestamp with time zone
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION vec_stat_info() IS
-    'counters of each vhnsw index of this database since the server started';
+    'counters of each vhnsw index of this database since stats_reset';
 
 CREATE VIEW vec_stat AS SELECT * FROM vec_stat_info();
-COMMENT ON VIEW vec_stat IS 'counters of the vhnsw indexes of this database since the server started';
+COMMENT ON VIEW vec_stat IS 'counters of the vhnsw indexes of this database since stats_reset';
+
+CREATE FUNCTION vec_stat_reset() RETURNS void
+    AS 'MODULE_PATHNAME', 'vec_stat_reset_all' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vec_stat_reset() IS 'sets the counters of all vhnsw indexes of this database to zero';
+
+CREATE FUNCTION vec_stat_reset(index regclass) RETURNS void
+    AS 'MODULE_PATHNAME', 'vec_stat_reset_one' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vec_stat_reset(regclass) IS 'sets the counters of one vhnsw index to zero';
+
+-- As pg_stat_reset(): for superusers, who may grant it.
+REVOKE ALL ON FUNCTION vec_stat_reset() FROM PUBLIC;
+REVOKE ALL ON FUNCTION vec_stat_reset(regclass) FROM PUBLIC;
 
 -- As the statistics views of the server: for everyone to look at.
 GRANT SELECT ON vec_indexes, vec_segments, vec_stat TO PUBLIC;

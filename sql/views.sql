@@ -26,7 +26,8 @@ SET enable_seqscan = off;
 SELECT count(*) FROM (SELECT id FROM t ORDER BY v <=> '{1,2,3}' LIMIT 10) n;
 SELECT s.searches - b.searches AS searches, s.emitted - b.emitted >= 10 AS emitted,
        s.distances > b.distances AS distances, s.tail_scanned > b.tail_scanned AS tail_scanned,
-       s.reranked >= b.reranked AS reranked, s.set_aside
+       s.reranked >= b.reranked AS reranked,
+       s.segments_searched - b.segments_searched AS segments_searched, s.set_aside
 FROM vec_stat s JOIN before b USING (index);
 DROP TABLE before;
 

@@ -28,6 +28,10 @@ void vhnswendscan(IndexScanDesc scan);
 bool vhnswvalidate(Oid opclass);
 }
 
+// A flag of a scan's ORDER BY key, for callers within the library: its argument points to a VectorRef that is
+// indexable, not to an SQL value. (Bits 16 to 31 of sk_flags are the access method's.)
+constexpr int kVectorArgument = 1 << 16;
+
 // What a progress view shows while an index is built.
 constexpr int64 kPhaseLoad = 2;   // writing the log
 constexpr int64 kPhaseGraph = 3;  // building graphs

@@ -40,6 +40,7 @@ struct ScanState {
   MemoryContextCallback destroy;
   ScanObjects* objects;
   Phase phase;
+  bool counts;  // started and not yet counted
   LogReader reader;
   const OpclassSupport* support;
   VectorRef query;
@@ -206,8 +207,12 @@ Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
     state->null_distance = true;
     return Phase::kInLogOrder;
   }
-  StoredVector query = state->support->to_vector(orderby->sk_argument);
-  state->query = {FloatsOf(query), query.dims};
+  if (orderby->sk_flags & kVectorArgument) {
+    state->query = *reinterpret_cast<VectorRef*>(DatumGetPointer(orderby->sk_argument));
+  } else {
+    StoredVector query = state->support->to_vector(orderby->sk_argument);
+    state->query = {FloatsOf(query), query.dims};
+  }
   if (state->reader.meta->dims == 0) return Phase::kDone;
   if (state->query.dims != state->reader.meta->dims)
     RaiseWrongDims(state->reader.meta->dims, state->query.dims);
@@ -229,6 +234,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
                     errmsg("vhnsw indexes can only be scanned in distance order")));
   MemoryContext caller = MemoryContextSwitchTo(state->context);
   state->phase = Phase::kDone;
+  state->counts = true;
   state->tail_scanned = 0;
   CountIndexSearch(scan);
   if (OpenLog(&state->reader, scan->indexRelation, nullptr)) {
@@ -287,6 +293,7 @@ bool NextInLogOrder(IndexScanDesc scan, ScanState* state) {
       if (copy->slots[slot].flags & kSlotDead) continue;
       state->position = sequence * slots + slot + 1;
       SetRow(scan, copy->slots[slot].tid, std::numeric_limits<double>::quiet_NaN(), state->null_distance);
+      state->emitted++;
       pfree(copy);
       return true;
     }
@@ -363,18 +370,27 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
   }
 }
 
+// Once a scan, when it ends or starts anew. One that ends by an error, or with its transaction's, is not
+// counted.
 void CountScan(IndexScanDesc scan, ScanState* state) {
-  if (shared == nullptr || state->objects == nullptr || state->objects->search == nullptr) return;
-  if (HasPrivateSegments(scan->indexRelation)) return;
-  const SearchCounters& counters = state->objects->search->counters();
+  if (shared == nullptr || !state->counts || HasPrivateSegments(scan->indexRelation)) return;
+  state->counts = false;
+  SearchCounters search = {};
+  uint64 segments = 0;
+  if (state->objects != nullptr && state->objects->search != nullptr) {
+    search = state->objects->search->counters();
+    if (state->objects->mapping != nullptr) segments = state->objects->mapping->segments.size();
+  }
   LWLockAcquire(shared->lock, LW_SHARED);
   if (IndexEntry* entry = FindEntry(KeyOf(scan->indexRelation))) {
-    pg_atomic_fetch_add_u64(&entry->counters.searches, 1);
-    pg_atomic_fetch_add_u64(&entry->counters.distances, static_cast<int64>(counters.distances));
-    pg_atomic_fetch_add_u64(&entry->counters.reranked, static_cast<int64>(counters.reranked));
-    pg_atomic_fetch_add_u64(&entry->counters.emitted, static_cast<int64>(counters.emitted));
-    pg_atomic_fetch_add_u64(&entry->counters.dropped, static_cast<int64>(counters.dropped));
-    pg_atomic_fetch_add_u64(&entry->counters.tail_scanned, static_cast<int64>(state->tail_scanned));
+    IndexCounters* counters = &entry->counters;
+    pg_atomic_fetch_add_u64(&counters->searches, 1);
+    pg_atomic_fetch_add_u64(&counters->segments_searched, static_cast<int64>(segments));
+    pg_atomic_fetch_add_u64(&counters->distances, static_cast<int64>(search.distances));
+    pg_atomic_fetch_add_u64(&counters->reranked, static_cast<int64>(search.reranked));
+    pg_atomic_fetch_add_u64(&counters->tail_scanned, static_cast<int64>(state->tail_scanned));
+    pg_atomic_fetch_add_u64(&counters->emitted, static_cast<int64>(state->emitted));
+    pg_atomic_fetch_add_u64(&counters->dropped, static_cast<int64>(search.dropped));
   }
   LWLockRelease(shared->lock);
 }

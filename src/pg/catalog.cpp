@@ -2,6 +2,8 @@
 
 #include "pg/catalog.hpp"
 
+#include "pg/shared_state.hpp"
+
 extern "C" {
 #include "access/heapam.h"
 #include "catalog/pg_am.h"
@@ -55,6 +57,27 @@ void RequireVhnswIndex(Oid oid, const char* partitions) {
                     errmsg("\"%s\" is not a vhnsw index", NameStr(form->relname)),
                     form->relkind == RELKIND_PARTITIONED_INDEX ? errhint("%s", partitions) : 0));
   ReleaseSysCache(tuple);
+}
+
+Relation OpenForReading(Oid oid, const char* partitions) {
+  if (shared == nullptr)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("vecckpt must be preloaded to look into vhnsw indexes"),
+                    errhint("Add vecckpt to shared_preload_libraries and restart the server.")));
+  RequireVhnswIndex(oid, partitions);
+  // The table first, as every statement locks them.
+  table_close(table_open(IndexGetRelation(oid, false), AccessShareLock), NoLock);
+  Relation index = index_open(oid, AccessShareLock);
+  if (!index->rd_index->indisvalid)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
+                    errhint("Please REINDEX or drop it.")));
+  if (index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress())
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("unlogged index \"%s\" has no contents during recovery", RelationGetRelationName(index)),
+             errhint("Ask the primary.")));
+  return index;
 }
 
 }  // namespace vecckpt

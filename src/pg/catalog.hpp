@@ -18,4 +18,9 @@ Relation OpenForLooking(Oid oid);
 // which has no storage.
 void RequireVhnswIndex(Oid oid, const char* partitions);
 
+// A vhnsw index whose log and segments the caller wants to read, under AccessShareLock on its table and on
+// itself, which last until the transaction ends; or an error: the library is not preloaded, it is no such
+// index, or it has no contents now. The caller closes it with NoLock.
+Relation OpenForReading(Oid oid, const char* partitions);
+
 }  // namespace vecckpt

@@ -125,6 +125,14 @@ inline bool OwnsDatabase(Oid database, Oid role) {
 #endif
 }
 
+inline bool OwnsRelation(Oid relation, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(RelationRelationId, relation, role);
+#else
+  return pg_class_ownercheck(relation, role);
+#endif
+}
+
 // Before expressions of a table's owner are evaluated for somebody else.
 inline void ProtectSearchPath() {
 #if PG_VERSION_NUM >= 170000

@@ -15,6 +15,12 @@ namespace {
 constexpr char kTranche[] = "vecckpt";
 constexpr uint32 kMaxBackoffShift = 8;
 
+template <typename Change>
+void ForEachCounter(IndexCounters* counters, Change change) {
+  auto* first = reinterpret_cast<pg_atomic_uint64*>(counters);
+  for (size_t i = 0; i < sizeof(IndexCounters) / sizeof(pg_atomic_uint64); i++) change(&first[i]);
+}
+
 // When this process's database was made, from the file that comes first in its folder; 0 if that is unknown.
 // A standby replays DROP DATABASE and CREATE DATABASE ... OID without a word. The log of a copied database
 // has its template's identity, so nothing else tells an entry of the one that is gone from one of the new
@@ -71,9 +77,8 @@ IndexEntry* CreateEntry(const IndexKey& key) {
   SpinLockInit(&entry->mutex);
   pg_atomic_init_u32(&entry->has_tail, 1);
   pg_atomic_init_u32(&entry->vacuumed, 1);
-  auto* counters = reinterpret_cast<pg_atomic_uint64*>(&entry->counters);
-  for (size_t i = 0; i < sizeof(IndexCounters) / sizeof(pg_atomic_uint64); i++)
-    pg_atomic_init_u64(&counters[i], 0);
+  entry->f.stats_reset = GetCurrentTimestamp();
+  ForEachCounter(&entry->counters, [](pg_atomic_uint64* counter) { pg_atomic_init_u64(counter, 0); });
   return entry;
 }
 
@@ -198,6 +203,18 @@ void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, u
   LWLockAcquire(shared->lock, LW_SHARED);
   if (IndexEntry* entry = FindEntry(key))
     pg_atomic_fetch_add_u64(&(entry->counters.*counter), static_cast<int64>(value));
+  LWLockRelease(shared->lock);
+}
+
+void ResetCounters(const IndexKey& key) {
+  TimestampTz now = GetCurrentTimestamp();
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (IndexEntry* entry = FindEntry(key)) {
+    ForEachCounter(&entry->counters, [](pg_atomic_uint64* counter) { pg_atomic_write_u64(counter, 0); });
+    SpinLockAcquire(&entry->mutex);
+    entry->f.stats_reset = now;
+    SpinLockRelease(&entry->mutex);
+  }
   LWLockRelease(shared->lock);
 }
 

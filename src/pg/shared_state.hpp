@@ -26,8 +26,10 @@ enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
 // to work on a request.
 enum class FailedIn : uint8 { kNothing, kVisit, kJob, kLiveness, kCheckpoint, kRequest };
 
+// Of one index since stats_reset. A search adds to them once, when it ends. In the order of vec_stat's
+// columns.
 struct IndexCounters {
-  pg_atomic_uint64 searches, distances, reranked, tail_scanned, emitted, dropped;
+  pg_atomic_uint64 searches, segments_searched, distances, reranked, tail_scanned, emitted, dropped;
   pg_atomic_uint64 seals, merges, graph_builds, graph_insertions, set_aside;
 };
 
@@ -59,7 +61,8 @@ struct IndexFields {
   uint32 failures;      // in a row
   FailedIn failed_in;   // these, retry_at and the last error belong together
   TimestampTz retry_at;
-  char state[32];  // what the builder does
+  TimestampTz stats_reset;  // the counters count from here
+  char state[32];           // what the builder does
   int last_sqlstate;
   char last_error[200];
 };
@@ -165,6 +168,8 @@ bool MarkVacuumed(const IndexKey& key);
 
 // Adds to a counter of an index, if it has an entry.
 void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value);
+// Sets all counters of an index to zero, if it has an entry. What is added meanwhile may be lost.
+void ResetCounters(const IndexKey& key);
 
 // Files that are being written are registered first, so that the sweep leaves them alone. False: no room.
 bool RegisterWriter(uint64 id);

@@ -1,5 +1,5 @@
-// The set-returning functions behind vec_indexes, vec_segments and vec_stat. An index that is locked by
-// somebody else is shown from shared memory alone, never waited for.
+// The set-returning functions behind vec_indexes and vec_segments (vec_stat's is in sql_stat). An index that
+// is locked by somebody else is shown from shared memory alone, never waited for.
 
 #include "pg/catalog.hpp"
 #include "pg/generation.hpp"
@@ -241,21 +241,6 @@ void PutSegments(ReturnSetInfo* result, Oid oid, const IndexKey& key, const Inde
   }
 }
 
-void PutCounters(ReturnSetInfo* result, Oid oid, const IndexKey& key) {
-  constexpr int kCounters = sizeof(IndexCounters) / sizeof(pg_atomic_uint64);
-  Datum values[1 + kCounters] = {ObjectIdGetDatum(oid)};
-  bool nulls[1 + kCounters] = {};
-  LWLockAcquire(shared->lock, LW_SHARED);
-  IndexEntry* entry = FindEntry(key);
-  if (entry != nullptr) {
-    auto* counters = reinterpret_cast<pg_atomic_uint64*>(&entry->counters);
-    for (int i = 0; i < kCounters; i++)
-      values[1 + i] = Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(&counters[i])));
-  }
-  LWLockRelease(shared->lock);
-  if (entry != nullptr) PutRow(result, values, nulls);
-}
-
 }  // namespace
 }  // namespace vecckpt
 
@@ -291,18 +276,6 @@ PGDLLEXPORT Datum vec_segment_info(PG_FUNCTION_ARGS) {
   auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   ForEachKnownIndex([result](Oid oid, const IndexKey& key, const IndexFields& fields) {
     PutSegments(result, oid, key, fields);
-  });
-  return static_cast<Datum>(0);
-}
-
-PG_FUNCTION_INFO_V1(vec_stat_info);
-PGDLLEXPORT Datum vec_stat_info(PG_FUNCTION_ARGS) {
-  using namespace vecckpt;
-  InitMaterializedSRF(fcinfo, 0);
-  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-  ForEachKnownIndex([result](Oid oid, const IndexKey& key, const IndexFields& fields) {
-    (void)fields;
-    PutCounters(result, oid, key);
   });
   return static_cast<Datum>(0);
 }
