@@ -60,6 +60,7 @@ OBJS = \
 	src/pg/am_scan.o \
 	src/pg/am_vacuum.o \
 	src/pg/builder.o \
+	src/pg/builder_progress.o \
 	src/pg/builder_work.o \
 	src/pg/catalog.o \
 	src/pg/checkpoint.o \
@@ -90,6 +91,7 @@ OBJS = \
 	src/pg/sql_check_segments.o \
 	src/pg/sql_checkpoint.o \
 	src/pg/sql_distance.o \
+	src/pg/sql_progress.o \
 	src/pg/sql_recall.o \
 	src/pg/sql_stat.o \
 	src/pg/sql_views.o \

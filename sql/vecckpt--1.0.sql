@@ -193,5 +193,17 @@ COMMENT ON FUNCTION vec_stat_reset(regclass) IS 'sets the counters of one vhnsw 
 REVOKE ALL ON FUNCTION vec_stat_reset() FROM PUBLIC;
 REVOKE ALL ON FUNCTION vec_stat_reset(regclass) FROM PUBLIC;
 
+CREATE FUNCTION vec_progress_info(
+    OUT pid integer, OUT database name, OUT index regclass, OUT job text, OUT phase text, OUT done bigint,
+    OUT total bigint, OUT unit text, OUT started timestamp with time zone,
+    OUT phase_started timestamp with time zone, OUT rate double precision,
+    OUT estimated_end timestamp with time zone
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vec_progress_info() IS 'one row for each job that a builder of any database runs now';
+
+CREATE VIEW vec_progress AS SELECT * FROM vec_progress_info();
+COMMENT ON VIEW vec_progress IS 'jobs that the builders of all databases run now, and how far they are';
+
 -- As the statistics views of the server: for everyone to look at.
-GRANT SELECT ON vec_indexes, vec_segments, vec_stat TO PUBLIC;
+GRANT SELECT ON vec_indexes, vec_segments, vec_stat, vec_progress TO PUBLIC;

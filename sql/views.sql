@@ -3,6 +3,7 @@
 \d vec_indexes
 \d vec_segments
 \d vec_stat
+\d vec_progress
 
 CREATE TABLE t (id int, v real[]);
 INSERT INTO t SELECT i, ARRAY[i, i % 17, i % 5]::real[] FROM generate_series(1, 500) i;

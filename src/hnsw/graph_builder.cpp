@@ -344,6 +344,7 @@ Status GraphBuilder::Build() {
   try {
     if (state.options.copy_codes) state.CopyCodes();
     VECCKPT_RETURN_IF_ERROR(state.InsertWithoutHubs());
+    if (state.options.on_repair) state.options.on_repair();
     VECCKPT_RETURN_IF_ERROR(state.Repair());
   } catch (...) {
     return StatusOfException();

@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct GraphBuildOptions {
   bool copy_codes = false;                    // costs node_count * stride bytes of memory
   const std::atomic<bool>* cancel = nullptr;  // polled between insertions
   std::atomic<uint64_t>* inserted = nullptr;  // counts nodes inserted, for progress
+  std::function<void()> on_repair = nullptr;  // called once, when all are inserted
 };
 
 class GraphBuilder {

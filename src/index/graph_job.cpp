@@ -94,7 +94,7 @@ Status BuildGraph(const GraphInput& input, const Segment* base, SegmentAssembly*
                                std::to_string(input.memory_limit));
   }
   const uint32_t base_count = base == nullptr ? 0 : base->node_count();
-  context.total.store(node_count - base_count, std::memory_order_relaxed);
+  context.Begin(JobPhase::kLinking, node_count - base_count);
 
   GraphBuildOptions options;
   options.m = geometry.m;
@@ -103,6 +103,7 @@ Status BuildGraph(const GraphInput& input, const Segment* base, SegmentAssembly*
   options.copy_codes = needed + nodes.codes().size() <= input.copy_limit;
   options.cancel = &context.cancel;
   options.inserted = &context.done;
+  options.on_repair = [&context] { context.Enter(JobPhase::kRepairing); };
   const std::vector<uint64_t> seeds = Seeds(nodes, assembly->extents(), geometry.slots_per_extent);
   GraphBuilder builder(assembly->codec(), nodes.codes(), node_count, seeds,
                        base == nullptr ? nullptr : &base->graph(), options);
@@ -112,6 +113,7 @@ Status BuildGraph(const GraphInput& input, const Segment* base, SegmentAssembly*
   }
   VECCKPT_RETURN_IF_ERROR(built);
 
+  context.Enter(JobPhase::kWriting);
   VECCKPT_RETURN_IF_ERROR(WriteLinks0(builder, node_count, geometry.m, &assembly->writer(), context.cancel));
   const GraphBuilder::Upper upper = builder.UpperLevels();
   VECCKPT_RETURN_IF_ERROR(WriteUpper(upper, geometry.m, &assembly->writer()));
@@ -144,12 +146,13 @@ Result<SegmentHeader> RunGraph(const GraphInput& input, JobContext& context) {
   uint64_t most_nodes = 0;
   for (const std::shared_ptr<const Segment>& segment : input.segments) most_nodes += segment->node_count();
   (*assembly)->nodes().Reserve(most_nodes);
+  context.Begin(JobPhase::kCopying, most_nodes);
   if (*base != nullptr) {
-    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(**base, liveness, true, context.cancel));
+    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(**base, liveness, true, context));
   }
   for (const std::shared_ptr<const Segment>& segment : input.segments) {
     if (segment.get() == *base) continue;
-    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(*segment, liveness, false, context.cancel));
+    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(*segment, liveness, false, context));
   }
   VECCKPT_RETURN_IF_ERROR((*assembly)->nodes().FinishCodes());
 

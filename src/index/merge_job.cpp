@@ -24,9 +24,11 @@ Result<SegmentHeader> RunMerge(const MergeInput& input, JobContext& context) {
   uint64_t nodes = 0;
   for (const std::shared_ptr<const Segment>& segment : input.segments) nodes += segment->node_count();
   (*assembly)->nodes().Reserve(nodes);
+  context.Begin(JobPhase::kCopying, nodes);
   for (const std::shared_ptr<const Segment>& segment : input.segments) {
-    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(*segment, liveness, false, context.cancel));
+    VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(*segment, liveness, false, context));
   }
+  context.Enter(JobPhase::kWriting);
   return (*assembly)->Finish(SegmentKind::kFlat, input.output, {}, HeaderWithoutGraph(), &context.cancel);
 }
 

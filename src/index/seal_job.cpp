@@ -47,7 +47,7 @@ void AddExtents(const EntryBatch& batch, uint32_t slots_per_extent, SegmentAssem
 }
 
 Status AddEntries(const EntryBatch& batch, const Geometry& geometry, SegmentAssembly* assembly,
-                  const std::atomic<bool>* cancel) {
+                  JobContext* context) {
   AddExtents(batch, geometry.slots_per_extent, assembly);
   ExtentTable own;
   for (const ExtentRecord& record : batch.extents) own.Add(record);
@@ -57,7 +57,10 @@ Status AddEntries(const EntryBatch& batch, const Geometry& geometry, SegmentAsse
   const ExtentRecord* record = nullptr;
   bool current = false;
   for (size_t i = 0; i < batch.ordinals.size(); ++i) {
-    if (cancel != nullptr) VECCKPT_RETURN_IF_ERROR(PollCancel(*cancel));
+    if (context != nullptr) {
+      VECCKPT_RETURN_IF_ERROR(PollCancel(context->cancel));
+      context->done.fetch_add(1, std::memory_order_relaxed);
+    }
     const uint64_t extent = batch.ordinals[i] / geometry.slots_per_extent;
     if (record == nullptr || record->extent != extent) {
       record = own.Find(extent);
@@ -122,7 +125,9 @@ Result<SegmentHeader> RunSeal(const SealInput& input, JobContext& context) {
       SegmentAssembly::Create(input.output, std::move(*codec), ExtentTable());
   if (!assembly.ok()) return assembly.status();
   (*assembly)->nodes().Reserve(input.entries.ordinals.size());
-  VECCKPT_RETURN_IF_ERROR(AddEntries(input.entries, input.output.geometry, assembly->get(), &context.cancel));
+  context.Begin(JobPhase::kEncoding, input.entries.ordinals.size());
+  VECCKPT_RETURN_IF_ERROR(AddEntries(input.entries, input.output.geometry, assembly->get(), &context));
+  context.Enter(JobPhase::kWriting);
   return (*assembly)->Finish(SegmentKind::kFlat, input.output, {}, HeaderWithoutGraph(), &context.cancel);
 }
 

@@ -26,12 +26,13 @@ Result<std::unique_ptr<SegmentAssembly>> SegmentAssembly::Create(const JobOutput
 }
 
 Status SegmentAssembly::AddSegment(const Segment& segment, const Liveness* liveness, bool all_nodes,
-                                   const std::atomic<bool>& cancel) {
+                                   JobContext& context) {
   const bool same = codec_->SameAs(segment.codec());
   CodeBuffer buffer(codec_->stride());
   LiveEntries live(segment, extents_, liveness);
   for (uint32_t from = 0; from < segment.node_count(); ++from) {
-    VECCKPT_RETURN_IF_ERROR(PollCancel(cancel));
+    VECCKPT_RETURN_IF_ERROR(PollCancel(context.cancel));
+    context.done.fetch_add(1, std::memory_order_relaxed);
     std::span<const uint64_t> ordinals;
     VECCKPT_RETURN_IF_ERROR(live.Of(from, &ordinals));
     if (ordinals.empty() && !all_nodes) continue;

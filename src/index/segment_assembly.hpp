@@ -25,9 +25,9 @@ class SegmentAssembly {
   static Result<std::unique_ptr<SegmentAssembly>> Create(const JobOutput& output,
                                                          std::unique_ptr<Codec> codec, ExtentTable extents);
 
-  // Takes in the live nodes of `segment`, or with `all_nodes` every node, as a new one each.
-  Status AddSegment(const Segment& segment, const Liveness* liveness, bool all_nodes,
-                    const std::atomic<bool>& cancel);
+  // Takes in the live nodes of `segment`, or with `all_nodes` every node, as a new one each. Counts the nodes
+  // it went through.
+  Status AddSegment(const Segment& segment, const Liveness* liveness, bool all_nodes, JobContext& context);
 
   const Codec& codec() const { return *codec_; }
   SegmentWriter& writer() { return writer_; }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -47,8 +48,15 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+int64_t Now() {
+  const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(since_1970).count();
+}
+
 Status RunCatching(Record& record) {
   if (record.context.cancel.load(std::memory_order_relaxed)) return Status::Cancelled();
+  record.context.began = Now();
+  record.context.Enter(JobPhase::kPreparing);
   try {
     return record.job(record.context);
   } catch (const std::bad_alloc&) {
@@ -77,6 +85,53 @@ Record* Find(Records& records, ThreadPool::JobId id) {
 }
 
 }  // namespace
+
+const char* NameOf(JobPhase phase) {
+  switch (phase) {
+    case JobPhase::kQueued:
+      return "queued";
+    case JobPhase::kPreparing:
+      return "preparing";
+    case JobPhase::kEncoding:
+      return "encoding vectors";
+    case JobPhase::kCopying:
+      return "copying codes";
+    case JobPhase::kLinking:
+      return "inserting nodes";
+    case JobPhase::kVerifying:
+      return "verifying files";
+    case JobPhase::kRepairing:
+      return "making nodes findable";
+    case JobPhase::kWriting:
+      return "writing file";
+  }
+  return "unknown";
+}
+
+const char* UnitOf(JobPhase phase) {
+  switch (phase) {
+    case JobPhase::kEncoding:
+      return "entries";
+    case JobPhase::kCopying:
+    case JobPhase::kLinking:
+      return "nodes";
+    case JobPhase::kVerifying:
+      return "bytes";
+    default:
+      return nullptr;
+  }
+}
+
+void JobContext::Begin(JobPhase next, uint64_t units) {
+  done = 0;
+  total = units;
+  Enter(next);
+}
+
+void JobContext::Enter(JobPhase next) {
+  phase_began = Now();
+  phase = next;
+}
 
 struct ThreadPool::State {
   int wakeup_fd = -1;
@@ -212,13 +267,12 @@ size_t ThreadPool::outstanding() const {
   return state_->queued.size() + state_->running.size() + state_->finished.size();
 }
 
-bool ThreadPool::Progress(JobId id, uint64_t* done, uint64_t* total) const {
+std::optional<JobProgress> ThreadPool::Progress(JobId id) const {
   std::lock_guard<std::mutex> lock(state_->mutex);
   const Record* record = state_->FindAny(id);
-  if (record == nullptr) return false;
-  *done = record->context.done.load(std::memory_order_relaxed);
-  *total = record->context.total.load(std::memory_order_relaxed);
-  return true;
+  if (record == nullptr) return std::nullopt;
+  const JobContext& context = record->context;
+  return JobProgress{context.phase, context.done, context.total, context.began, context.phase_began};
 }
 
 void ThreadPool::Cancel(JobId id) {

@@ -13,17 +13,49 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/status.hpp"
 
 namespace vecckpt {
 
-// What a running job sees of its surroundings.
+// What a job is at. Those from kEncoding to kVerifying count units; see UnitOf.
+enum class JobPhase : uint32_t {
+  kQueued,
+  kPreparing,
+  kEncoding,
+  kCopying,
+  kLinking,
+  kVerifying,
+  kRepairing,
+  kWriting
+};
+// For users.
+const char* NameOf(JobPhase phase);
+// What a phase counts; null if nothing.
+const char* UnitOf(JobPhase phase);
+
+// What a running job sees of its surroundings. Progress is advice: its parts need not fit together.
 struct JobContext {
   std::atomic<bool> cancel{false};  // polled; the job returns Status::Cancelled()
-  std::atomic<uint64_t> done{0};    // units done, for progress
-  std::atomic<uint64_t> total{0};   // units in all
+  std::atomic<JobPhase> phase{JobPhase::kQueued};
+  std::atomic<uint64_t> done{0};        // units done, of the last phase that counts
+  std::atomic<uint64_t> total{0};       // units in all
+  std::atomic<int64_t> began{0};        // microseconds since 1970
+  std::atomic<int64_t> phase_began{0};  // likewise
+
+  // Enters a phase that counts so many units, or one that counts none.
+  void Begin(JobPhase next, uint64_t units);
+  void Enter(JobPhase next);
+};
+
+struct JobProgress {
+  JobPhase phase;
+  uint64_t done;
+  uint64_t total;
+  int64_t began;        // 0: not yet
+  int64_t phase_began;  // likewise
 };
 
 class ThreadPool {
@@ -48,8 +80,8 @@ class ThreadPool {
   int wakeup_fd() const;
   // Jobs submitted and not yet drained.
   size_t outstanding() const;
-  // Units done and in all of a job not yet drained; false if there is none of that id.
-  bool Progress(JobId id, uint64_t* done, uint64_t* total) const;
+  // Of a job not yet drained; nothing if there is none of that id.
+  std::optional<JobProgress> Progress(JobId id) const;
   void Cancel(JobId id);
   // Sets every cancel flag; returns at once.
   void CancelAll();

@@ -33,8 +33,12 @@ bool vhnswvalidate(Oid opclass);
 constexpr int kVectorArgument = 1 << 16;
 
 // What a progress view shows while an index is built.
-constexpr int64 kPhaseLoad = 2;   // writing the log
-constexpr int64 kPhaseGraph = 3;  // building graphs
+constexpr int64 kPhaseLoad = 2;      // reading the table, writing the log
+constexpr int64 kPhaseLogPages = 3;  // WAL-logging the log's pages
+constexpr int64 kPhaseEncode = 4;    // from here on once for each segment
+constexpr int64 kPhaseGraph = 5;
+constexpr int64 kPhaseRepair = 6;
+constexpr int64 kPhaseWrite = 7;
 extern "C" char* vhnswbuildphasename(int64 phase);
 
 }  // namespace vecckpt

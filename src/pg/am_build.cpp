@@ -72,6 +72,7 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   VECCKPT_FAULT_POINT_RAISE(CreateIndexLoad);
   BulkBegin(&state->writer, index);
   double heap_tuples = table_index_build_scan(heap, index, index_info, true, true, LoadRow, state, nullptr);
+  pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseLogPages);
   uint64 entries = BulkFinish(&state->writer);
   VECCKPT_FAULT_POINT_RAISE(CreateIndexLoaded);
   MemoryContextDelete(state->row_context);

@@ -102,8 +102,16 @@ char* vhnswbuildphasename(int64 phase) {
       return const_cast<char*>("initializing");
     case kPhaseLoad:
       return const_cast<char*>("writing log");
+    case kPhaseLogPages:
+      return const_cast<char*>("writing WAL");
+    case kPhaseEncode:
+      return const_cast<char*>("encoding vectors");
     case kPhaseGraph:
       return const_cast<char*>("building graph");
+    case kPhaseRepair:
+      return const_cast<char*>("making nodes findable");
+    case kPhaseWrite:
+      return const_cast<char*>("writing segment");
     default:
       return nullptr;
   }

@@ -10,6 +10,7 @@
 
 #include "pg/builder.hpp"
 
+#include "pg/builder_progress.hpp"
 #include "pg/builder_work.hpp"
 #include "pg/catalog.hpp"
 #include "pg/entry_reader.hpp"
@@ -30,6 +31,7 @@ constexpr int kIdleSeconds = 5;
 constexpr int kCatalogSeconds = 5;
 constexpr int64 kCompareMilliseconds = 50;
 constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
+static_assert(1 + kSmallJobThreads == kMaxShownJobs);
 // Jobs submitted and not yet finished. More would take memory for what they have read, and places among the
 // writers, long before a thread comes to them.
 constexpr size_t kMostJobs = 64;
@@ -510,6 +512,7 @@ void Round() {
   int visited = VisitWanted(now);
   if (finished > 0 || visited > 0 || state.builder->pool->outstanding() > 0)
     state.idle_since = GetCurrentTimestamp();
+  ShowJobs(state.builder, state.slot);
 }
 
 // False where the launcher has given the slot away, because this process took too long to start.

@@ -310,7 +310,9 @@ Status StartVerify(Builder* builder) {
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
+  running.index_oid = work->index_oid;
   running.verify = true;
+  running.name = "verify";
   for (const auto& segment : work->mapping->segments) {
     if (work->verified.count(segment->id()) != 0) continue;
     segments.push_back(segment);
@@ -329,11 +331,15 @@ Status StartVerify(Builder* builder) {
   auto checks = running.checks;
   return Submit(builder, std::move(running), [segments, failed, checks](JobContext& context) {
     VECCKPT_FAULT_POINT(JobVerify);
+    uint64 bytes = 0;
+    for (const auto& segment : segments) bytes += segment->file_size();
+    context.Begin(JobPhase::kVerifying, bytes);
     for (const auto& segment : segments) {
       if (context.cancel) return Status::Cancelled();
       *failed = segment->id();
       VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll, &context.cancel));
       VECCKPT_RETURN_IF_ERROR(PrepareCompleteness(segment, &checks->emplace_back()));
+      context.done += segment->file_size();
     }
     return Status::Ok();
   });
@@ -360,7 +366,9 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
+  running.index_oid = work->index_oid;
   running.kind = JobKind::kSeal;
+  running.name = "seal";
   running.by_request = by_request;
   running.segment_id = output.segment_id;
   running.result = std::make_shared<SegmentHeader>();
@@ -370,6 +378,18 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   work->seal_range = range;
   return Status::Ok();
 }
+
+namespace {
+
+const char* NameOfRewrite(const PlannedJob& planned,
+                          const std::vector<std::shared_ptr<const Segment>>& segments) {
+  if (planned.kind == JobKind::kMerge) return "merge";
+  for (const auto& segment : segments)
+    if (segment->kind() == SegmentKind::kGraph) return planned.keep_base_graph ? "absorb" : "rebuild";
+  return "graph";
+}
+
+}  // namespace
 
 Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness_lsn, uint32 threads,
                     uint64 memory_limit) {
@@ -385,7 +405,9 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
+  running.index_oid = work->index_oid;
   running.kind = planned.kind;
+  running.name = NameOfRewrite(planned, segments);
   running.inputs = planned.segments;
   running.segment_id = output.segment_id;
   running.result = std::make_shared<SegmentHeader>();
@@ -431,6 +453,8 @@ Status StartLiveness(Builder* builder) {
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
+  running.index_oid = work->index_oid;
+  running.name = "count dead";
   Status status = EnsureFolder();
   for (LivenessInput& input : *inputs) {
     Result<uint64_t> id = RandomId();
@@ -443,6 +467,7 @@ Status StartLiveness(Builder* builder) {
   RunningJob given_up = running;
   if (status.ok())
     status = Submit(builder, std::move(running), [inputs](JobContext& context) {
+      context.Enter(JobPhase::kWriting);
       for (const LivenessInput& input : *inputs) VECCKPT_RETURN_IF_ERROR(RunLiveness(input, context));
       return Status::Ok();
     });

@@ -48,6 +48,8 @@ struct RunningJob {
   IndexKey key;
   uint64 identity = 0;
   JobKind kind = JobKind::kSeal;
+  const char* name = "";  // what users see: the job in vec_progress
+  Oid index_oid = InvalidOid;
   bool verify = false;
   bool large = false;
   bool by_request = false;  // worth a log line however small

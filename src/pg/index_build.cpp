@@ -33,6 +33,7 @@ struct BuildObjects {
   Manifest manifest;
   JobOutput output;  // of the part being built
   std::shared_ptr<SegmentHeader> header = std::make_shared<SegmentHeader>();
+  ThreadPool::JobId graph_job = 0;
 };
 
 struct BuildState {
@@ -130,7 +131,27 @@ Status FinishFlat(BuildState* state, PositionRange range, uint64 end_hash, uint6
     *result = *built;
     return Status::Ok();
   });
-  return job.ok() ? Status::Ok() : job.status();
+  if (job.ok()) objects->graph_job = *job;
+  return job.status();
+}
+
+// What the progress view shows while a graph job runs.
+int64 PhaseOf(JobPhase phase) {
+  switch (phase) {
+    case JobPhase::kRepairing:
+      return kPhaseRepair;
+    case JobPhase::kWriting:
+      return kPhaseWrite;
+    default:
+      return kPhaseGraph;
+  }
+}
+
+// A phase in which `done` of the log's entries are through already.
+void ShowPhase(int64 phase, uint64 done) {
+  const int fields[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_DONE};
+  const int64 values[] = {phase, static_cast<int64>(done)};
+  pgstat_progress_update_multi_param(lengthof(fields), fields, values);
 }
 
 // Waits for the running graph job, showing its progress; cancel and termination come through.
@@ -143,10 +164,14 @@ void WaitForGraph(BuildState* state, uint64 done_before) {
                           state->objects->pool->wakeup_fd(), kProgressInterval, PG_WAIT_EXTENSION);
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
-    uint64_t done = 0;
+    uint64 done = 0;
+    int64 phase = kPhaseGraph;
     failure = Guard([&] {
-      uint64_t total = 0;
-      state->objects->pool->Progress(1, &done, &total);
+      if (auto progress = state->objects->pool->Progress(state->objects->graph_job)) {
+        phase = PhaseOf(progress->phase);
+        // Codes are copied before nodes are inserted: that counts as no progress.
+        if (phase != kPhaseGraph || progress->phase == JobPhase::kLinking) done = progress->done;
+      }
       for (const auto& completion : state->objects->pool->Drain()) {
         finished = true;
         if (!completion.status.ok()) return completion.status;
@@ -154,7 +179,7 @@ void WaitForGraph(BuildState* state, uint64 done_before) {
       return Status::Ok();
     });
     ThrowIfFailed(failure);
-    pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, static_cast<int64>(done_before + done));
+    if (!finished) ShowPhase(phase, done_before + done);
   }
 }
 
@@ -187,6 +212,7 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
   uint64 position = begin;
   uint64 end_hash = 0;
   uint64 entries = 0;
+  ShowPhase(kPhaseEncode, begin);
   while (position < end &&
          entries + reader->meta->slots_per_extent <= Max(max_entries, reader->meta->slots_per_extent)) {
     CHECK_FOR_INTERRUPTS();
@@ -195,6 +221,7 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
     if (run->count == 0) continue;
     entries += run->count;
     ThrowIfFailed(Guard([&] { return AddRun(state, *run, FloatsOf(*reader, *run), reader->meta->dims); }));
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, static_cast<int64>(begin + entries));
   }
   bool graph = false;
   ThrowIfFailed(Guard([&] {
@@ -212,15 +239,17 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
 void BuildAllParts(BuildState* state, LogReader* reader, float max_magnitude) {
   uint64 end = LogEnd(reader);
   uint64 memory = BuildMemory();
-  // Writers are registered until all is published, so there is an end to the number of parts.
+  // At least as many as make a graph, after rounding down to whole extents. And writers are registered until
+  // all is published, so there is an end to the number of parts.
+  uint64 least = kGraphEntries + reader->meta->slots_per_extent;
   uint64 max_entries =
-      Max(Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), kGraphEntries), end / kMaxParts + 1);
+      Max(Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), least), end / kMaxParts + 1);
   if (end > max_entries)
     ereport(NOTICE,
             (errmsg("graph of index \"%s\" does not fit maintenance_work_mem, building several segments",
                     RelationGetRelationName(reader->index)),
              errhint("A larger maintenance_work_mem makes searches of this index faster.")));
-  pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseGraph);
+  ShowPhase(kPhaseEncode, 0);
   pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, static_cast<int64>(end));
   EntryRun* run = NewEntryRun(*reader);
   for (uint64 position = 0; position < end;)

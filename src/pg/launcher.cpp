@@ -267,7 +267,7 @@ bool MayStart(Oid database, TimestampTz now, int* free_slot) {
 
 bool StartBuilder(Oid database, TimestampTz now, int slot) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->builders[slot] = {database, 0, nullptr, now, false};
+  shared->builders[slot] = {database, 0, nullptr, now, false, {}};
   LWLockRelease(shared->lock);
   BackgroundWorker worker = {};
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;

@@ -17,6 +17,7 @@
 namespace vecckpt {
 
 constexpr int kMaxBuilders = 4;
+constexpr int kMaxShownJobs = 3;  // of a builder: as many as its threads run at a time
 constexpr int kMaxWriters = 1024;
 constexpr int kMaxSuspensions = 16;
 
@@ -76,12 +77,27 @@ struct IndexEntry {
   IndexCounters counters;
 };
 
+// A job that one of a builder's threads runs, as its main thread last saw it. The names are those of
+// RunningJob and JobPhase.
+struct ShownJob {
+  Oid index_oid;
+  char job[16];  // "": none
+  char phase[24];
+  char unit[8];  // "": the phase counts nothing
+  uint64 done;   // at most total
+  uint64 total;
+  TimestampTz started;
+  TimestampTz phase_started;
+  TimestampTz seen;
+};
+
 struct BuilderSlot {
   Oid database;  // InvalidOid: free
   pid_t pid;     // 0: starting
   Latch* latch;
   TimestampTz started;
   bool leave;
+  ShownJob jobs[kMaxShownJobs];
 };
 
 struct Suspension {

@@ -108,7 +108,7 @@ TEST(ThreadPoolTest, CancelReachesRunningAndWaitingJobs) {
   ASSERT_TRUE(pool.ok());
   std::atomic<bool> second_ran{false};
   const auto first = (*pool)->Submit([](JobContext& context) {
-    context.total = 7;
+    context.Begin(JobPhase::kLinking, 7);
     context.done = 3;
     while (!context.cancel) std::this_thread::yield();
     return Status::Cancelled();
@@ -120,13 +120,17 @@ TEST(ThreadPoolTest, CancelReachesRunningAndWaitingJobs) {
   const auto third = (*pool)->Submit([](JobContext&) { return Status::Ok(); });
   ASSERT_TRUE(first.ok() && second.ok() && third.ok());
 
-  uint64_t done = 0;
-  uint64_t total = 0;
-  while (done != 3) {
-    ASSERT_TRUE((*pool)->Progress(*first, &done, &total));
+  std::optional<JobProgress> progress;
+  do {
     std::this_thread::yield();
-  }
-  EXPECT_EQ(total, 7u);
+    progress = (*pool)->Progress(*first);
+    ASSERT_TRUE(progress);
+  } while (progress->done != 3);
+  EXPECT_EQ(progress->total, 7u);
+  EXPECT_EQ(progress->phase, JobPhase::kLinking);
+  EXPECT_GT(progress->began, 0);
+  EXPECT_GE(progress->phase_began, progress->began);
+  EXPECT_EQ((*pool)->Progress(*second)->phase, JobPhase::kQueued);
   EXPECT_EQ((*pool)->outstanding(), 3u);
   (*pool)->Cancel(*second);
   (*pool)->Cancel(*first);
@@ -135,7 +139,7 @@ TEST(ThreadPoolTest, CancelReachesRunningAndWaitingJobs) {
   EXPECT_EQ(statuses[*second].code(), StatusCode::kCancelled);
   EXPECT_TRUE(statuses[*third].ok());
   EXPECT_FALSE(second_ran);
-  EXPECT_FALSE((*pool)->Progress(*first, &done, &total));
+  EXPECT_FALSE((*pool)->Progress(*first));
 }
 
 TEST(ThreadPoolTest, DestructorCancelsAndJoins) {
