@@ -99,6 +99,7 @@ OBJS = \
 	src/pg/utility_hook.o \
 	src/pg/validation.o \
 	src/pg/vector_input.o \
+	src/pg/wait_events.o \
 	src/pg/wall.o
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.

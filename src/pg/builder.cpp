@@ -15,6 +15,7 @@
 #include "pg/catalog.hpp"
 #include "pg/entry_reader.hpp"
 #include "pg/options.hpp"
+#include "pg/wait_events.hpp"
 
 extern "C" {
 #include "catalog/pg_am.h"
@@ -574,7 +575,7 @@ void vecckpt_builder_main(Datum argument) {
     if (GetCurrentTimestamp() >= idle_limit) break;
     int events =
         WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | WL_SOCKET_READABLE,
-                          state.builder->pool->wakeup_fd(), kNapMilliseconds, PG_WAIT_EXTENSION);
+                          state.builder->pool->wakeup_fd(), kNapMilliseconds, WaitEventOf(Wait::kBuilder));
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     if (ConfigReloadPending) {

@@ -125,6 +125,16 @@ inline bool OwnsDatabase(Oid database, Oid role) {
 #endif
 }
 
+// A wait event of this name, the same in every process. Before version 17 all extensions' have one name.
+inline uint32 NamedWaitEvent(const char* name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  (void)name;
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
 inline bool OwnsRelation(Oid relation, Oid role) {
 #if PG_VERSION_NUM >= 160000
   return object_ownercheck(RelationRelationId, relation, role);

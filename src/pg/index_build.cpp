@@ -7,6 +7,7 @@
 #include "pg/options.hpp"
 #include "pg/segment_jobs.hpp"
 #include "pg/validation.hpp"
+#include "pg/wait_events.hpp"
 
 extern "C" {
 #include "commands/progress.h"
@@ -159,9 +160,9 @@ void WaitForGraph(BuildState* state, uint64 done_before) {
   Failure failure;
   bool finished = false;
   while (!finished) {
-    int events =
-        WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                          state->objects->pool->wakeup_fd(), kProgressInterval, PG_WAIT_EXTENSION);
+    int events = WaitLatchOrSocket(
+        MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+        state->objects->pool->wakeup_fd(), kProgressInterval, WaitEventOf(Wait::kCreateIndex));
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     uint64 done = 0;

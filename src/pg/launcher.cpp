@@ -11,6 +11,7 @@
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/sweep.hpp"
+#include "pg/wait_events.hpp"
 #include "pg/wall.hpp"
 
 extern "C" {
@@ -467,7 +468,7 @@ void AskBuilderToLeave(Oid database) {
     }
     LWLockRelease(shared->lock);
     if (!running || GetCurrentTimestamp() >= deadline) break;
-    ConditionVariableTimedSleep(&shared->changed, 100, PG_WAIT_EXTENSION);
+    ConditionVariableTimedSleep(&shared->changed, 100, WaitEventOf(Wait::kBuilderExit));
   }
   ConditionVariableCancelSleep();
 }
@@ -491,7 +492,7 @@ void PersistAllAndWait() {
     bool over = shared->persist_done >= request || shared->launcher_pid == 0;
     LWLockRelease(shared->lock);
     if (over) break;
-    ConditionVariableTimedSleep(&shared->changed, 1000, PG_WAIT_EXTENSION);
+    ConditionVariableTimedSleep(&shared->changed, 1000, WaitEventOf(Wait::kCheckpoint));
   }
   ConditionVariableCancelSleep();
 }
@@ -519,7 +520,7 @@ void vecckpt_launcher_main(Datum argument) {
   while (!ShutdownRequestPending) {
     GuardedRound(context, Round);
     int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kNapMilliseconds,
-                           PG_WAIT_EXTENSION);
+                           WaitEventOf(Wait::kLauncher));
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     if (ConfigReloadPending) {

@@ -12,6 +12,7 @@
 
 #include "pg/private_segments.hpp"
 #include "pg/validation.hpp"
+#include "pg/wait_events.hpp"
 
 #include <memory>
 #include <string>
@@ -161,9 +162,9 @@ Status StartInspection(SegmentsCheck* state, size_t number) {
 bool Inspect(SegmentsCheck* state, size_t number) {
   ThrowIfFailed(Guard([&] { return StartInspection(state, number); }));
   for (bool finished = false; !finished;) {
-    int events =
-        WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                          state->objects->pool->wakeup_fd(), kLookMilliseconds, PG_WAIT_EXTENSION);
+    int events = WaitLatchOrSocket(
+        MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+        state->objects->pool->wakeup_fd(), kLookMilliseconds, WaitEventOf(Wait::kIndexCheck));
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     ThrowIfFailed(Guard([&] {

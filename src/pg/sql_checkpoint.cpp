@@ -7,6 +7,7 @@
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/wall.hpp"
+#include "pg/wait_events.hpp"
 
 extern "C" {
 #include "catalog/pg_am.h"
@@ -65,7 +66,7 @@ bool WaitForAnswer(const IndexKey& key, uint64 request, IndexFields* fields) {
       RequireLauncher();
     }
     WakeBuilder(key.database);
-    ConditionVariableTimedSleep(&shared->changed, kLookMilliseconds, PG_WAIT_EXTENSION);
+    ConditionVariableTimedSleep(&shared->changed, kLookMilliseconds, WaitEventOf(Wait::kCheckpoint));
   }
   ConditionVariableCancelSleep();
   return there;
