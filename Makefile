@@ -91,6 +91,7 @@ OBJS = \
 	src/pg/sql_check_segments.o \
 	src/pg/sql_checkpoint.o \
 	src/pg/sql_distance.o \
+	src/pg/sql_prewarm.o \
 	src/pg/sql_progress.o \
 	src/pg/sql_recall.o \
 	src/pg/sql_stat.o \

@@ -7,6 +7,17 @@ WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
   AND classid <> 'pg_type'::regclass  -- views' row types, from version 17 on
 ORDER BY 1;
+-- Each of them says what it is, and so does each column of the views.
+SELECT pg_describe_object(classid, objid, 0) AS without_comment FROM pg_depend
+WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
+  AND obj_description(objid, classid::regclass::name) IS NULL
+ORDER BY 1;
+SELECT attrelid::regclass AS view, attname AS without_comment FROM pg_attribute
+WHERE attrelid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
+                   AND refclassid = 'pg_extension'::regclass AND deptype = 'e')
+  AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
+ORDER BY 1, 2;
 SELECT amname, opcname, amvalidate(c.oid) AS valid FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod
 WHERE amname = 'vhnsw' ORDER BY opcname;
 SELECT property, pg_indexam_has_property(oid, property) AS am FROM pg_am,

@@ -1,4 +1,4 @@
--- vec_recall, vec_suggest_ef, vec_stat_reset: arguments, shapes, who may call them. Values are in test/t.
+-- vec_recall, vec_suggest_ef, vec_prewarm, vec_stat_reset: arguments, shapes, who may call them. Values are in test/t.
 
 CREATE TABLE t (id int, v real[]);
 INSERT INTO t SELECT i, ARRAY[i, i % 17, i % 5]::real[] FROM generate_series(1, 500) i;
@@ -71,6 +71,18 @@ SELECT recall FROM vec_recall('t_v', samples => 10);
 ROLLBACK;
 SELECT index, r.recall, r.queries FROM vec_indexes i, vec_recall(i.index, samples => 7) r WHERE i.index = 't_v'::regclass;
 
+-- Prewarming.
+SELECT segments, segment_bytes = (SELECT file_bytes FROM vec_indexes WHERE index = 't_v'::regclass) AS segment_bytes, log_pages
+FROM vec_prewarm('t_v');
+SELECT log_pages = pg_relation_size('t_v') / current_setting('block_size')::int AS log_pages FROM vec_prewarm('t_v', 'buffer');
+SELECT log_pages = pg_relation_size('t_v') / current_setting('block_size')::int AS log_pages FROM vec_prewarm('t_v', 'Prefetch');
+SELECT vec_prewarm('t_v', 'all');
+SELECT vec_prewarm('t_id');
+SELECT vec_prewarm('parts_v');
+SELECT vec_prewarm(0);
+SELECT vec_prewarm(NULL) IS NULL AS strict;
+SELECT * FROM vec_prewarm('few_v', 'buffer');
+
 -- Counters.
 SELECT vec_stat_reset('t_v');
 SELECT searches, segments_searched, distances, reranked, tail_scanned, emitted, dropped, seals, merges, graph_builds,
@@ -89,9 +101,12 @@ SET ROLE regress_vecckpt_owner;
 SELECT recall FROM vec_recall('t_v', samples => 10);
 SELECT vec_suggest_ef('t_v', samples => 10);
 SELECT recall FROM vec_recall('few_v', samples => 10);
+SELECT segments FROM vec_prewarm('t_v');
+SELECT segments FROM vec_prewarm('few_v');
 SELECT vec_stat_reset('t_v');
 SELECT vec_stat_reset();
 SET ROLE regress_vecckpt_reader;
+SELECT segments FROM vec_prewarm('t_v');
 SELECT recall FROM vec_recall('t_v', samples => 10);
 SELECT vec_suggest_ef('t_v', samples => 10);
 SELECT count(*) FROM vec_stat WHERE index = 't_v'::regclass;

@@ -70,21 +70,25 @@ CREATE OPERATOR CLASS real_l2_ops DEFAULT FOR TYPE real[] USING vhnsw AS
     OPERATOR 1 <-> (real[], real[]) FOR ORDER BY float_ops,
     FUNCTION 1 vhnsw_real_l2_support(internal);
 COMMENT ON OPERATOR CLASS real_l2_ops USING vhnsw IS 'Euclidean distance on real[]';
+COMMENT ON OPERATOR FAMILY real_l2_ops USING vhnsw IS 'Euclidean distance on real[]';
 
 CREATE OPERATOR CLASS real_ip_ops FOR TYPE real[] USING vhnsw AS
     OPERATOR 1 <#> (real[], real[]) FOR ORDER BY float_ops,
     FUNCTION 1 vhnsw_real_ip_support(internal);
 COMMENT ON OPERATOR CLASS real_ip_ops USING vhnsw IS 'negative inner product on real[]';
+COMMENT ON OPERATOR FAMILY real_ip_ops USING vhnsw IS 'negative inner product on real[]';
 
 CREATE OPERATOR CLASS real_cosine_ops FOR TYPE real[] USING vhnsw AS
     OPERATOR 1 <=> (real[], real[]) FOR ORDER BY float_ops,
     FUNCTION 1 vhnsw_real_cosine_support(internal);
 COMMENT ON OPERATOR CLASS real_cosine_ops USING vhnsw IS 'cosine distance on real[]';
+COMMENT ON OPERATOR FAMILY real_cosine_ops USING vhnsw IS 'cosine distance on real[]';
 
 CREATE OPERATOR CLASS real_l1_ops FOR TYPE real[] USING vhnsw AS
     OPERATOR 1 <+> (real[], real[]) FOR ORDER BY float_ops,
     FUNCTION 1 vhnsw_real_l1_support(internal);
 COMMENT ON OPERATOR CLASS real_l1_ops USING vhnsw IS 'taxicab distance on real[]';
+COMMENT ON OPERATOR FAMILY real_l1_ops USING vhnsw IS 'taxicab distance on real[]';
 
 -- Checkpoints.
 
@@ -136,6 +140,16 @@ CREATE FUNCTION vec_suggest_ef(
 COMMENT ON FUNCTION vec_suggest_ef(regclass, integer, double precision, integer, bigint) IS
     'smallest vhnsw.ef_search with which a sample of searches for k rows has the recall wanted; NULL if none has';
 
+-- Needs SELECT on the table, which the function checks itself.
+
+CREATE FUNCTION vec_prewarm(
+    index regclass, log text DEFAULT 'none',
+    OUT segments integer, OUT segment_bytes bigint, OUT log_pages bigint
+) RETURNS record
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vec_prewarm(regclass, text) IS
+    'reads the segments of a vhnsw index into memory, and its log: "none", "prefetch" or "buffer"';
+
 -- Views.
 
 CREATE FUNCTION vec_index_info(
@@ -156,6 +170,28 @@ CREATE VIEW vec_indexes AS
            f.last_checkpoint, f.last_checkpoint_lsn, f.warning
     FROM vec_index_info() f LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = f.index;
 COMMENT ON VIEW vec_indexes IS 'state of the vhnsw indexes: log, segments, builder, checkpoint';
+COMMENT ON COLUMN vec_indexes.index IS 'the index; NULL if it is of another database';
+COMMENT ON COLUMN vec_indexes."table" IS 'its table';
+COMMENT ON COLUMN vec_indexes.database IS 'its database';
+COMMENT ON COLUMN vec_indexes.identity IS 'random number, new with every build of the index';
+COMMENT ON COLUMN vec_indexes.metric IS 'l2, inner_product, cosine or l1';
+COMMENT ON COLUMN vec_indexes.dims IS 'dimensions of its vectors; 0 until the first one';
+COMMENT ON COLUMN vec_indexes.m IS 'links of a graph node';
+COMMENT ON COLUMN vec_indexes.ef_construction IS 'candidates kept while a node is inserted';
+COMMENT ON COLUMN vec_indexes.quantization IS 'how segments keep vectors: sq8, sq4 or none';
+COMMENT ON COLUMN vec_indexes.entries IS 'entries in the log';
+COMMENT ON COLUMN vec_indexes.live_entries IS 'those that VACUUM has not marked dead';
+COMMENT ON COLUMN vec_indexes.coverage IS 'position up to which segments cover the log';
+COMMENT ON COLUMN vec_indexes.tail_length IS 'entries that no segment covers';
+COMMENT ON COLUMN vec_indexes.segments IS 'number of segments';
+COMMENT ON COLUMN vec_indexes.file_bytes IS 'size of their files';
+COMMENT ON COLUMN vec_indexes.generation IS 'the current list of segments';
+COMMENT ON COLUMN vec_indexes.durable_generation IS 'the last one that a checkpoint made durable';
+COMMENT ON COLUMN vec_indexes.state IS 'what the builder does with it';
+COMMENT ON COLUMN vec_indexes.last_error IS 'why building or a checkpoint failed last; NULL when it then went well';
+COMMENT ON COLUMN vec_indexes.last_checkpoint IS 'when the durable generation was made durable';
+COMMENT ON COLUMN vec_indexes.last_checkpoint_lsn IS 'position of the WAL at that time';
+COMMENT ON COLUMN vec_indexes.warning IS 'advice';
 
 CREATE FUNCTION vec_segment_info(
     OUT index regclass, OUT segment text, OUT kind text, OUT first_position bigint,
@@ -167,6 +203,16 @@ COMMENT ON FUNCTION vec_segment_info() IS 'one row for each segment of the vhnsw
 
 CREATE VIEW vec_segments AS SELECT * FROM vec_segment_info();
 COMMENT ON VIEW vec_segments IS 'segments of the vhnsw indexes of this database';
+COMMENT ON COLUMN vec_segments.index IS 'the index';
+COMMENT ON COLUMN vec_segments.segment IS 'id, as in the name of its file';
+COMMENT ON COLUMN vec_segments.kind IS 'flat or graph';
+COMMENT ON COLUMN vec_segments.first_position IS 'first position of the log that it covers';
+COMMENT ON COLUMN vec_segments.end_position IS 'position behind the last one';
+COMMENT ON COLUMN vec_segments.nodes IS 'distinct codes';
+COMMENT ON COLUMN vec_segments.entries IS 'entries of the log';
+COMMENT ON COLUMN vec_segments.orphans IS 'nodes that no search would find, compared with every query';
+COMMENT ON COLUMN vec_segments.repaired IS 'links added so that searches find every other node';
+COMMENT ON COLUMN vec_segments.bytes IS 'size of its file';
 
 CREATE FUNCTION vec_stat_info(
     OUT index regclass, OUT searches bigint, OUT segments_searched bigint, OUT distances bigint,
@@ -180,6 +226,20 @@ COMMENT ON FUNCTION vec_stat_info() IS
 
 CREATE VIEW vec_stat AS SELECT * FROM vec_stat_info();
 COMMENT ON VIEW vec_stat IS 'counters of the vhnsw indexes of this database since stats_reset';
+COMMENT ON COLUMN vec_stat.index IS 'the index';
+COMMENT ON COLUMN vec_stat.searches IS 'index scans that ended without an error';
+COMMENT ON COLUMN vec_stat.segments_searched IS 'segments that they looked into';
+COMMENT ON COLUMN vec_stat.distances IS 'distances computed on codes';
+COMMENT ON COLUMN vec_stat.reranked IS 'distances computed exactly, with the vector from the log';
+COMMENT ON COLUMN vec_stat.tail_scanned IS 'entries of the tail, compared exactly';
+COMMENT ON COLUMN vec_stat.emitted IS 'rows returned to the executor';
+COMMENT ON COLUMN vec_stat.dropped IS 'rows found too late for strict order';
+COMMENT ON COLUMN vec_stat.seals IS 'flat segments made of the tail';
+COMMENT ON COLUMN vec_stat.merges IS 'flat segments made of flat ones';
+COMMENT ON COLUMN vec_stat.graph_builds IS 'segments made with a graph';
+COMMENT ON COLUMN vec_stat.graph_insertions IS 'nodes inserted into graphs';
+COMMENT ON COLUMN vec_stat.set_aside IS 'files given up as damaged or of another history';
+COMMENT ON COLUMN vec_stat.stats_reset IS 'the counters count from here';
 
 CREATE FUNCTION vec_stat_reset() RETURNS void
     AS 'MODULE_PATHNAME', 'vec_stat_reset_all' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
@@ -204,6 +264,18 @@ COMMENT ON FUNCTION vec_progress_info() IS 'one row for each job that a builder 
 
 CREATE VIEW vec_progress AS SELECT * FROM vec_progress_info();
 COMMENT ON VIEW vec_progress IS 'jobs that the builders of all databases run now, and how far they are';
+COMMENT ON COLUMN vec_progress.pid IS 'process of the builder';
+COMMENT ON COLUMN vec_progress.database IS 'its database';
+COMMENT ON COLUMN vec_progress.index IS 'the index; NULL if it is of another database';
+COMMENT ON COLUMN vec_progress.job IS 'seal, merge, graph, absorb, rebuild, verify or count dead';
+COMMENT ON COLUMN vec_progress.phase IS 'what the job is at';
+COMMENT ON COLUMN vec_progress.done IS 'units done in this phase; NULL if it counts none';
+COMMENT ON COLUMN vec_progress.total IS 'units of this phase';
+COMMENT ON COLUMN vec_progress.unit IS 'entries, nodes or bytes';
+COMMENT ON COLUMN vec_progress.started IS 'when the job began';
+COMMENT ON COLUMN vec_progress.phase_started IS 'when the phase began';
+COMMENT ON COLUMN vec_progress.rate IS 'units a second in this phase';
+COMMENT ON COLUMN vec_progress.estimated_end IS 'when the phase ends at that rate';
 
 -- As the statistics views of the server: for everyone to look at.
 GRANT SELECT ON vec_indexes, vec_segments, vec_stat, vec_progress TO PUBLIC;

@@ -3,8 +3,10 @@
 #include "os/mapping.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "os/file.hpp"
@@ -42,6 +44,18 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 
 Mapping::~Mapping() {
   if (address_ != nullptr) munmap(address_, size_);
+}
+
+void LoadMapped(Bytes part) {
+  if (part.empty()) return;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data()) & ~(page - 1);
+  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data()) + part.size();
+  // One large read instead of one for each page. Only advice: touching the pages is what counts.
+  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+  for (uintptr_t at = begin; at < end; at += page) {
+    (void)*reinterpret_cast<const volatile std::byte*>(at);
+  }
 }
 
 }  // namespace vecckpt

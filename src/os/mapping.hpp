@@ -30,4 +30,8 @@ class Mapping {
   size_t size_ = 0;
 };
 
+// Brings a part of a mapping into memory, from the disk if need be, and returns when it is there. It may be
+// evicted again like anything else in the page cache.
+void LoadMapped(Bytes part);
+
 }  // namespace vecckpt

@@ -28,8 +28,8 @@ void vhnswendscan(IndexScanDesc scan);
 bool vhnswvalidate(Oid opclass);
 }
 
-// A flag of a scan's ORDER BY key, for callers within the library: its argument points to a VectorRef that is
-// indexable, not to an SQL value. (Bits 16 to 31 of sk_flags are the access method's.)
+// A flag of a scan's ORDER BY key, for callers within the library: its argument points to a StoredVector that
+// is indexable, not to an SQL value. (Bits 16 to 31 of sk_flags are the access method's.)
 constexpr int kVectorArgument = 1 << 16;
 
 // What a progress view shows while an index is built.

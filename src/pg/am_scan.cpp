@@ -207,12 +207,10 @@ Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
     state->null_distance = true;
     return Phase::kInLogOrder;
   }
-  if (orderby->sk_flags & kVectorArgument) {
-    state->query = *reinterpret_cast<VectorRef*>(DatumGetPointer(orderby->sk_argument));
-  } else {
-    StoredVector query = state->support->to_vector(orderby->sk_argument);
-    state->query = {FloatsOf(query), query.dims};
-  }
+  StoredVector query = orderby->sk_flags & kVectorArgument
+                           ? *reinterpret_cast<StoredVector*>(DatumGetPointer(orderby->sk_argument))
+                           : state->support->to_vector(orderby->sk_argument);
+  state->query = {FloatsOf(query), query.dims};
   if (state->reader.meta->dims == 0) return Phase::kDone;
   if (state->query.dims != state->reader.meta->dims)
     RaiseWrongDims(state->reader.meta->dims, state->query.dims);

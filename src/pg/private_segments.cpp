@@ -5,6 +5,7 @@
 #include "pg/entry_reader.hpp"
 #include "pg/options.hpp"
 #include "pg/segment_jobs.hpp"
+#include "pg/wait_events.hpp"
 
 extern "C" {
 #include "utils/inval.h"
@@ -175,7 +176,7 @@ void Wait(JobObjects* objects) {
   for (bool finished = false; !finished;) {
     int events =
         WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                          objects->pool->wakeup_fd(), kLookMilliseconds, PG_WAIT_EXTENSION);
+                          objects->pool->wakeup_fd(), kLookMilliseconds, WaitEventOf(Wait::kCreateIndex));
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     ThrowIfFailed(Guard([&] {

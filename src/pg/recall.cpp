@@ -113,7 +113,7 @@ void* AllocateLarge(uint64 bytes) {
 }
 
 // The rows of the index for a query that are as near as those of the true answer, as a share of these.
-double RecallOf(const RecallTest* test, IndexScanDesc scan, const SampledQuery& query, VectorRef* vector) {
+double RecallOf(const RecallTest* test, IndexScanDesc scan, const SampledQuery& query, StoredVector* vector) {
   (void)test;
   ScanKeyData key = {};
   key.sk_flags = SK_ORDER_BY | kVectorArgument;
@@ -207,7 +207,7 @@ uint32 MeasureRecalls(const RecallTest* test, int ef_search, double* recalls, do
   if (ef_search > 0) SetEfSearch(ef_search);
   LogReader reader = test->reader;
   auto* vector = static_cast<float*>(palloc(reader.meta->dims * sizeof(float)));
-  VectorRef query = {vector, reader.meta->dims};
+  StoredVector query = {ElementType::kFloat32, reader.meta->dims, vector};
   IndexScanDesc scan = vhnswbeginscan(test->index, 0, 1);
   scan->xs_snapshot = GetActiveSnapshot();
   for (uint32 i = 0; i < test->count; i++) {

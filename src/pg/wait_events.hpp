@@ -10,7 +10,7 @@ namespace vecckpt {
 enum class Wait {
   kLauncher,     // the launcher for work
   kBuilder,      // a builder for work or finished jobs
-  kCreateIndex,  // CREATE INDEX for its threads
+  kCreateIndex,  // CREATE INDEX, or a search of a temporary table, for its threads
   kIndexCheck,   // vec_index_check for its thread
   kCheckpoint,   // vec_checkpoint() and CHECKPOINT for builders and launcher
   kBuilderExit,  // a command on a database for its builder to leave

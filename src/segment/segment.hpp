@@ -36,6 +36,7 @@ class Segment {
   uint64_t entry_count() const { return header_.entry_count; }
   uint64_t file_size() const { return header_.file_size; }
 
+  Bytes file() const { return mapping_.bytes(); }
   Bytes section(SectionKind kind) const;
   const Codec& codec() const { return *codec_; }
   Bytes codes() const { return section(SectionKind::kCodes); }

@@ -61,7 +61,12 @@ foreach my $refused (
 	'REINDEX INDEX t_v',
 	'REINDEX INDEX CONCURRENTLY t_v',
 	'SELECT vec_checkpoint()',
-	"SELECT vec_checkpoint('t_v')")
+	"SELECT vec_checkpoint('t_v')",
+	"SELECT vec_recall('t_v')",
+	"SELECT vec_suggest_ef('t_v')",
+	"SELECT vec_prewarm('t_v')",
+	'SELECT vec_stat_reset()',
+	"SELECT vec_stat_reset('t_v')")
 {
 	($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$refused", on_error_stop => 1);
 	isnt($code, 0, "$refused is refused");
@@ -70,7 +75,7 @@ foreach my $refused (
 $node->psql('postgres', q(DO $$ DECLARE n text; BEGIN
 FOR n IN SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid LOOP EXECUTE 'DROP INDEX ' || n; END LOOP; END $$));
 probes_ok($node, 't', 'the index that was not rebuilt still answers exactly');
-foreach my $view ('vec_indexes', 'vec_segments', 'vec_stat')
+foreach my $view ('vec_indexes', 'vec_segments', 'vec_stat', 'vec_progress')
 {
 	($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM $view", on_error_stop => 1);
 	ok($code == 0 || $err =~ /ERROR:  55000: .*\n.*HINT/, "$view answers or refuses with a hint") or diag($err);

@@ -99,6 +99,13 @@ foreach my $setting ('vecckpt.build_memory', 'vecckpt.checkpoint_timeout', 'vecc
 }
 is(answer('watcher', sprintf($checks, 'secret_v')), $denied, 'pg_monitor may not call vec_index_check');
 is(answer('watcher', 'SELECT vec_checkpoint()'), $denied, 'nor vec_checkpoint()');
+my $recall = "SELECT recall FROM vec_recall('%s', samples => 5)";
+is(answer('plain', sprintf($recall, 'secret_v')), $denied, 'an ordinary user measures nothing of others');
+is(answer('plain', "SELECT vec_suggest_ef('secret_v')"), $denied, 'by neither function');
+is(answer('watcher', sprintf($recall, 'secret_v')), '1', 'pg_monitor does');
+is(answer('plain', "SELECT segments FROM vec_prewarm('secret_v')"), $denied, 'an ordinary user prewarms nothing of others');
+is(answer('watcher', "SELECT segments FROM vec_prewarm('secret_v')"), $denied, 'nor does pg_monitor, which cannot read it');
+is(answer('watcher', 'SELECT vec_stat_reset()'), $denied, 'nor does it reset counters');
 is(answer('keeper', 'SELECT vec_checkpoint()'), '1', 'pg_checkpoint may call vec_checkpoint()');
 is(answer('keeper', "SELECT vec_checkpoint('secret_v')"), '', 'and that of one index');
 is(answer('keeper', sprintf($checks, 'secret_v')), $denied, 'but not vec_index_check');
@@ -113,6 +120,10 @@ SELECT id FROM own ORDER BY v <-> '{7,7}' LIMIT 1)),
 is(answer('plain', 'SELECT count(*) FROM vec_indexes'), '2', 'and looks at the views');
 is(answer('plain', 'SELECT count(*) > 1 FROM vec_segments'), 't', 'at that of segments');
 is(answer('plain', 'SELECT count(*) FROM vec_stat'), '2', 'and that of counters');
+is(answer('plain', 'SELECT count(*) >= 0 FROM vec_progress'), 't', 'and of jobs');
+is(answer('plain', sprintf($recall, 'own_v') =~ s/recall/recall > 0/r), 't', 'measures their own indexes');
+is(answer('plain', "SELECT segments FROM vec_prewarm('own_v')"), '1', 'and prewarms them');
+is(answer('plain', "SELECT vec_stat_reset('own_v')"), $denied, 'but resets no counters');
 is(answer('plain', sprintf($checks, 'own_v')), $denied, 'vec_index_check is refused for their own indexes too');
 $node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION vec_index_check(regclass, boolean) TO plain');
 is(answer('plain', sprintf($checks, 'own_v')), '0', 'unless they may');
