@@ -215,6 +215,24 @@ Status CheckLinks(std::span<const uint32_t> links, size_t length, uint32_t limit
   return Status::Ok();
 }
 
+// Whether the upper lists of the nodes of ranks `begin` to `end` link only to nodes that have the list's
+// level. REQUIRES: offsets and links are in range.
+bool LevelsMatch(const GraphView& graph, uint32_t begin, uint32_t end) {
+  const auto level_count = [&](uint32_t rank) {
+    return graph.upper_offsets[rank + 1] - graph.upper_offsets[rank];
+  };
+  for (uint32_t rank = begin; rank < end; ++rank) {
+    for (uint32_t level = 1; level <= level_count(rank); ++level) {
+      const size_t list = graph.upper_offsets[rank] + level - 1;
+      for (const uint32_t link : graph.upper_links.subspan(list * graph.m, graph.m)) {
+        if (link == kNoNode) break;
+        if (level_count(link) < level) return false;
+      }
+    }
+  }
+  return true;
+}
+
 bool Monotonic(std::span<const uint32_t> offsets, uint64_t last) {
   return offsets.front() == 0 && offsets.back() == last && std::is_sorted(offsets.begin(), offsets.end());
 }
@@ -367,6 +385,14 @@ Status Segment::VerifyRest(const std::atomic<bool>* cancel) const {
     return out_of_range;
   }
   VECCKPT_RETURN_IF_ERROR(CheckLinks(graph_.upper_links, graph_.m, rank_count, out_of_range, cancel));
+  for (uint32_t begin = 0; begin < rank_count;) {
+    if (CancelSeen(cancel)) return Status::Cancelled();
+    const uint32_t end = begin + std::min<uint32_t>(kListsAPiece, rank_count - begin);
+    if (!LevelsMatch(graph_, begin, end)) {
+      return CorruptSection(path_, SectionKind::kUpper, "link to a node without that level");
+    }
+    begin = end;
+  }
   if (rank_count > 0 &&
       (graph_.upper_nodes[graph_.entry_rank] != graph_.entry_node ||
        graph_.upper_offsets[graph_.entry_rank + 1] - graph_.upper_offsets[graph_.entry_rank] !=

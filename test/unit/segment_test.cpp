@@ -411,6 +411,7 @@ TEST_F(SegmentTest, FullVerifyChecksTheGraph) {
   EXPECT_EQ(code_of([](Contents& c) { c.upper_offsets = {0, 1, 3}; }), corrupt);
   EXPECT_EQ(code_of([](Contents& c) { c.upper_links[0] = 2; }), corrupt);
   EXPECT_EQ(code_of([](Contents& c) { c.upper_links[4] = 2; }), corrupt);
+  EXPECT_EQ(code_of([](Contents& c) { c.upper_links[2] = 1; }), corrupt) << "node 3 has no level 2";
   EXPECT_EQ(code_of([](Contents& c) { c.orphans = {4, 3}; }), corrupt);
   EXPECT_EQ(code_of([](Contents& c) { c.orphans = {3, 3}; }), corrupt);
   EXPECT_EQ(code_of([](Contents& c) { c.orphans = {kNodes}; }), corrupt);
