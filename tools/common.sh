@@ -116,15 +116,25 @@ install_server() {
 # Groups of tests that VECCKPT_SKIP leaves out.
 skipped() { [[ " ${VECCKPT_SKIP:-} " == *" $1 "* ]]; }
 
+# What only tests need.
+test_packages() {
+  skipped source || printf '%s\n' clang-format
+  { skipped core && skipped asan && skipped tsan && skipped fuzz; } || printf '%s\n' cmake libgtest-dev libbenchmark-dev
+  skipped fuzz || printf '%s\n' clang libclang-rt-dev
+}
+
+# Before programs whose sanitizers may not find room in a randomized address space; nothing where that is not allowed.
+FIXED_ADDRESSES=()
+! setarch "$(uname -m)" -R true 2>/dev/null || FIXED_ADDRESSES=(setarch "$(uname -m)" -R)
+
+# setup [PACKAGE...]: those as well.
 setup() {
   find_postgres || true
   if ! command -v dpkg-query >/dev/null; then
     find_postgres || die "PostgreSQL's server and its development files are missing (PG_CONFIG names pg_config)"
     return
   fi
-  local packages=(g++ make procps perl libipc-run-perl libhwy-dev libxxhash-dev) missing
-  skipped source || packages+=(clang-format)
-  { skipped core && skipped asan; } || packages+=(cmake libgtest-dev)
+  local packages=(g++ make procps perl libipc-run-perl libhwy-dev libxxhash-dev "$@") missing
   find_postgres || packages+=("postgresql-$PG_MAJOR" "postgresql-server-dev-$PG_MAJOR")
   mapfile -t missing < <(missing_packages "${packages[@]}")
   if ((${#missing[@]})); then

@@ -2,8 +2,10 @@
 # PROVE_TESTS="test/t/x.pl ..." runs only those TAP files; VECCKPT_SKIP="asan tap ..." leaves groups out.
 
 source "$ROOT/tools/counts.sh"
+source "$ROOT/tools/fuzzers.sh"
 
-setup
+# shellcheck disable=SC2046
+setup $(test_packages)
 # Tests that want large data say themselves when they skip.
 if [[ -z ${VECCKPT_DATA:-} && -d $ROOT/../shared/data ]]; then
   VECCKPT_DATA=$(cd "$ROOT/../shared/data" && pwd -P)
@@ -14,29 +16,81 @@ rm -rf "$LOGS"
 mkdir -p "$LOGS"
 
 # ---- The core, without a server
-# core_tests NAME [CMAKE OPTION...]: configures, builds and runs in build/NAME.
-core_tests() {
-  local name=$1 dir=$ROOT/build/$1 log=$LOGS/core-$1.log
+SANITIZERS=address,undefined,float-cast-overflow
+
+# configure_core NAME [CMAKE OPTION...]: in build/NAME.
+configure_core() {
+  local dir=$ROOT/build/$1
   shift
   mkdir -p "$dir"
   rm -rf "$dir/report"
-  if ! { cmake -S "$ROOT" -B "$dir" "$@" && cmake --build "$dir" -j "$JOBS"; } >"$log" 2>&1; then
-    group "core ($name)" 0 1 "$log"
-    return
-  fi
-  local status=0
-  (cd "$dir" && ctest --output-on-failure) >"$log" 2>&1 || status=$?
-  # Every executable writes a report unless it crashed.
-  local executables reports total failures
-  executables=$(ctest --test-dir "$dir" -N | grep -c ' Test *#' || true)
+  cmake -S "$ROOT" -B "$dir" "$@"
+}
+
+# count_core NAME EXECUTABLES STATUS LOG: counts what the executables in build/NAME have reported. Each writes a report
+# unless it crashed; a STATUS that no report explains counts as one failure.
+count_core() {
+  local dir=$ROOT/build/$1 total failures reports crashed
   reports=$(find "$dir/report" -name '*.xml' 2>/dev/null | wc -l)
   read -r total failures < <(find "$dir/report" -name '*.xml' -exec grep -h '^<testsuites ' {} + 2>/dev/null |
     sed -E 's/.*tests="([0-9]+)" failures="([0-9]+)".*errors="([0-9]+)".*/\1 \2 \3/' |
     awk '{ total += $1; bad += $2 + $3 } END { print total + 0, bad + 0 }')
-  local crashed=$((executables - reports))
-  ((status == 0 || failures + crashed > 0)) || crashed=1
-  ((executables > 0)) || crashed=1
-  group "core ($name)" $((total - failures)) $((failures + crashed)) "$log"
+  crashed=$(($2 - reports))
+  (($3 == 0 || failures + crashed > 0)) || crashed=1
+  (($2 > 0)) || crashed=1
+  group "core ($1)" $((total - failures)) $((failures + crashed)) "$4"
+}
+
+# core_tests NAME [CMAKE OPTION...]: every unit test.
+core_tests() {
+  local dir=$ROOT/build/$1 log=$LOGS/core-$1.log status=0
+  if ! { configure_core "$@" && cmake --build "$dir" -j "$JOBS"; } >"$log" 2>&1; then
+    group "core ($1)" 0 1 "$log"
+    return
+  fi
+  (cd "$dir" && ctest --output-on-failure) >"$log" 2>&1 || status=$?
+  count_core "$1" "$(ctest --test-dir "$dir" -N | grep -c ' Test *#' || true)" $status "$log"
+}
+
+# The unit tests that start threads, under ThreadSanitizer: of those that build graphs, the quickest with several threads.
+# Where the kernel spreads addresses too widely and they cannot be fixed, ThreadSanitizer gives up before main.
+tsan_tests() {
+  local dir=$ROOT/build/tsan log=$LOGS/core-tsan.log status=0 name
+  local -A filters=([thread_pool_test]='*' [jobs_test]='JobsTest.*'
+    [graph_builder_test]='*.LevelsComeFromSeeds*:*.NoNodesAndFewNodes:*.ObeysTheCancelFlag:*.RepairsGraphsOfUnevenNorms')
+  if ! { configure_core tsan -DVECCKPT_SANITIZE=thread &&
+    cmake --build "$dir" -j "$JOBS" --target "${!filters[@]}"; } >"$log" 2>&1; then
+    group "core (tsan)" 0 1 "$log"
+    return
+  fi
+  if "${FIXED_ADDRESSES[@]}" "$dir/thread_pool_test" --gtest_list_tests 2>&1 | grep -q 'unexpected memory mapping'; then
+    say "core (tsan): not here; it needs setarch -R or vm.mmap_rnd_bits of at most 28"
+    return
+  fi
+  : >"$log"
+  for name in "${!filters[@]}"; do
+    TSAN_OPTIONS=halt_on_error=1 "${FIXED_ADDRESSES[@]}" "$dir/$name" --gtest_filter="${filters[$name]}" \
+      --gtest_output="xml:$dir/report/$name.xml" >>"$log" 2>&1 || status=$?
+  done
+  count_core tsan ${#filters[@]} $status "$log"
+}
+
+# Every fuzzer from its seeds, always with the same inputs; ./run fuzz tries others.
+fuzz_tests() {
+  local log=$LOGS/fuzz-build.log name
+  if ! build_fuzzers >"$log" 2>&1; then
+    group "fuzzers" 0 1 "$log"
+    return
+  fi
+  rm -rf "$LOCAL/fuzz/short"
+  for name in "${FUZZERS[@]}"; do
+    log=$LOGS/$name.log
+    if run_fuzzer "$name" "$LOCAL/fuzz/short/$name" -seed=1 -runs=3000 >"$log" 2>&1; then
+      group "fuzz: $name" 1 0
+    else
+      group "fuzz: $name" 0 1 "$log"
+    fi
+  done
 }
 
 if ! skipped source; then
@@ -44,7 +98,9 @@ if ! skipped source; then
   group "source checks" "$(count '^ok' "$LOGS/layers.log")" "$(count '^not ok' "$LOGS/layers.log")" "$LOGS/layers.log"
 fi
 skipped core || core_tests plain
-skipped asan || core_tests asan -DVECCKPT_SANITIZE=address,undefined
+skipped asan || core_tests asan -DVECCKPT_SANITIZE="$SANITIZERS"
+skipped tsan || tsan_tests
+skipped fuzz || fuzz_tests
 
 # ---- The extension, in servers of the tests' own, in a copy that the server's user owns
 
