@@ -433,7 +433,10 @@ Status NoteDead(Builder* builder, size_t segment, uint64 live) {
   uint64 entries = counted->entry_count();
   uint64 dead = entries - Min(live, entries);
   work->dead[counted->id()] = dead;
-  if (dead == (known == nullptr ? 0 : entries - Min(known->live_entries(), entries))) return Status::Ok();
+  // One that cannot be used is made again even if there is nothing to say.
+  bool useless = known == nullptr && work->mapping->manifest.segments[segment].liveness_id != 0;
+  uint64 known_dead = known == nullptr ? 0 : entries - Min(known->live_entries(), entries);
+  if (dead == known_dead && !useless) return Status::Ok();
   LivenessInput input;
   input.segment = counted;
   input.liveness = std::move(builder->liveness);

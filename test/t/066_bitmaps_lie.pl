@@ -80,6 +80,10 @@ sub kill_rows
 		"DELETE FROM $table WHERE id BETWEEN $first AND $first + 199 OR id BETWEEN 5001 AND 5030; VACUUM (INDEX_CLEANUP ON) $table");
 	return;
 }
+$node->stop;
+my $before = $node->basedir . '/before';
+PostgreSQL::Test::RecursiveCopy::copypath($node->data_dir, $before);
+$node->start;
 kill_rows('t',     1);
 kill_rows('other', 201);
 my @bitmaps = right_bitmaps('t_v');
@@ -159,16 +163,11 @@ my %old = map { $_ => 1 } @bitmaps;
 is(scalar(grep { $old{$_} } @new), 0, 'under other names');
 nothing_missing('written again');
 
-# ---- Another history: the data folder goes back to before a DELETE, but for vector-ckpt, whose bitmaps call rows dead that
-# live again. Its segments are the same, and believed.
+# ---- Another history: the data folder goes back to before the rows died, but for vector-ckpt, whose bitmaps call rows dead
+# that live again. Its segments are the same, and believed. A loss of power takes WAL and what was not synced: one bitmap is
+# all zeros, where there is nothing to say now.
 $node->stop;
-my $before = $node->basedir . '/before';
-PostgreSQL::Test::RecursiveCopy::copypath($node->data_dir, $before);
-$node->start;
-kill_rows('t', 201);
-my @later = right_bitmaps('t_v');
-is(scalar(@later), 2, 'more rows died');
-$node->stop;
+put($new[1], "\0" x length($truth{ $bitmaps[1] }));
 PostgreSQL::Test::RecursiveCopy::copypath(vec_dir($node), $node->basedir . '/later');
 PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $node->data_dir);
 PostgreSQL::Test::RecursiveCopy::copypath($before, $node->data_dir);
@@ -178,7 +177,7 @@ chmod(0700, $node->data_dir, vec_dir($node)) == 2 or die "could not set permissi
 $node->append_conf('postgresql.conf', "vecckpt.builder = off\n");
 my $offset = log_size($node);
 $node->start;
-is($node->safe_psql('postgres', 'SELECT count(*) FROM t WHERE id BETWEEN 201 AND 400'), '200', 'rows live again');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '5300', 'all rows live again');
 nothing_missing('bitmaps of another history');
 unlike(log_since($node, $offset), qr/setting aside/, 'the segments are believed');
 is($node->safe_psql('postgres', "SELECT segments FROM vec_indexes WHERE index = 't_v'::regclass"), '2', 'both of them');
@@ -186,7 +185,7 @@ my ($known) = known_live(vec_dir($node), $keys{t_v});
 cmp_ok($known, '<', live_entries('t_v'), 'the bitmaps are wrong');
 $node->append_conf('postgresql.conf', "vecckpt.builder = on\n");
 $node->reload;
-ok(scalar(right_bitmaps('t_v')), 'and are made right');
+is(scalar(right_bitmaps('t_v')), 2, 'and are made right');
 nothing_missing('made right');
 
 unlike(log_since($node), qr/PANIC|TRAP:|signal \d+|XX000|XX001/, 'nothing worse in the log');

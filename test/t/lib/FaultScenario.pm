@@ -2,7 +2,7 @@
 # each of them has acknowledged, and the checks after each fault.
 #
 # Tables, each (id int, v real[]) with an index <name>_v:
-#   t  4,300 rows, a graph; REINDEX            q  a queue: rows come, the oldest go, VACUUM frees their extents
+#   t  5,000 rows, a graph; REINDEX            q  a queue: rows come, the oldest go, VACUUM frees their extents
 #   e  emptied and filled with its first rows  g  emptied and filled with enough for a graph
 #   l  vectors of 16,000 dims, many records    w  so many extents that loaded segments are verified by a builder
 
@@ -30,7 +30,7 @@ sub new
 		$node->safe_psql('postgres', "CREATE TABLE $table (id int PRIMARY KEY, v real[])");
 		$self->{rows}{$table} = {};
 	}
-	$self->add('t', 4300);
+	$self->add('t', 5000);
 	$self->add('q', 300);
 	$self->add('w', 17000);
 	foreach my $table (sort keys %dims)
@@ -135,8 +135,8 @@ my %triggers = (
 	first  => sub { $_[0]->truncate_table('e'); $_[0]->add('e', 3); },
 	long   => sub { $_[0]->add('l', 1) },
 	vacuum => sub { $_[0]->add('q', 220); $_[0]->vacuum('q'); },
-	# Some entries of a graph die, so that searches are to know of it.
-	live => sub { $_[0]->remove_oldest('t', 20); $_[0]{node}->psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t'); },
+	# Some entries of a graph die, so that searches are to know of it; enough stay for a graph.
+	live => sub { $_[0]->remove_oldest('t', 10); $_[0]{node}->psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t'); },
 	seal   => sub { $_[0]->seal('q') },
 	# Each of them a flat segment, until there are enough to be merged.
 	merge => sub { foreach (1 .. 5) { $_[0]->add('q', 15); $_[0]{node}->psql('postgres', "SELECT vec_checkpoint('q_v')"); } },
