@@ -126,7 +126,8 @@ ok( wait_until(
 			$node->safe_psql('postgres', 'SELECT vec_checkpoint()');
 			my ($known) = known_live(vec_dir($node), $key);
 			$known == $node->safe_psql('postgres', "SELECT live_entries FROM vec_indexes WHERE index = 't_v'::regclass");
-		}),
+		},
+		180),
 	'bitmaps are made again');
 
 # ---- In a checkpoint: from the rename on, all that it covers is there, and so is the log that it was read from, though

@@ -141,7 +141,8 @@ ok( wait_until(
 			$node->psql('postgres', 'SELECT vec_checkpoint()');
 			my ($known, @bitmaps) = known_live(vec_dir($node), $key);
 			return @bitmaps && $known == $node->safe_psql('postgres', "SELECT live_entries FROM vec_indexes WHERE index = 't_v'::regclass");
-		}),
+		},
+		180),
 	'it is written when there is');
 ok(wait_until('no error', sub { last_error($node) eq '' }), 'and the error forgotten');
 exact_everywhere($node, 't', 'answers are exact with it');

@@ -49,7 +49,8 @@ sub right_bitmaps
 			$node->safe_psql('postgres', "SELECT vec_checkpoint('$index')");
 			(my $known, @names) = known_live(vec_dir($node), $keys{$index});
 			return @names && $known == live_entries($index);
-		}) or return;
+		},
+		180) or return;
 	return @names;
 }
 

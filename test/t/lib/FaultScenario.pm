@@ -14,10 +14,12 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 use VecDamage;
 use VecTest;
 use FaultPoints;
 
+my $patience = 120;    # seconds, for what happens in the background
 my %dims = (t => 8, q => 8, e => 4, g => 4, l => 16000, w => 2);
 my @changing = qw(t q e g l);
 
@@ -164,7 +166,7 @@ my %triggers = (
 sub reach
 {
 	my ($self, $trigger, $point) = @_;
-	foreach my $try (1 .. 5)
+	foreach my $try (1 .. 10)
 	{
 		$triggers{$trigger}->($self);
 		# What happens in the background may take a moment.
@@ -222,7 +224,7 @@ sub _checkpoint
 				"SELECT vec_checkpoint() >= 6, (SELECT count(*) FROM vec_indexes WHERE last_error IS NOT NULL)");
 			return $code == 0 && $error eq '' && $out eq 't|0';
 		},
-		30);
+		$patience);
 	push @$problems, "no clean checkpoint: $out $error";
 	return;
 }
@@ -258,7 +260,8 @@ sub _check_files
 	my ($self, $problems) = @_;
 	my $node = $self->{node};
 	my ($there, $wanted, $wrong);
-	foreach my $try (1 .. 10)
+	my $end = time() + $patience;
+	while (time() < $end)
 	{
 		# Another generation, so that a checkpoint has something to do, and sweeps.
 		$self->add('q', 1);
