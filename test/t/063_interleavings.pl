@@ -182,11 +182,13 @@ my %bring = (
 			$node->psql('postgres', "SET statement_timeout = '5s'; SELECT vec_checkpoint('t_v')");
 		}
 	},
-	graph => sub { insert_rows(4500) });
+	graph => sub { insert_rows(4500) },
+	# The first 300 rows' entries die, which liveness bitmaps are to say.
+	live => sub { free_extents() });
 foreach my $case (
 	[ SealRead => 'seal' ], [ JobSeal => 'seal' ], [ JobDone => 'seal' ], [ Promote => 'seal' ],
 	[ GenerationWritten => 'seal' ], [ FileRenamed => 'seal', '.seg.tmp' ], [ Promoted => 'seal' ],
-	[ JobMerge => 'merge' ], [ JobGraph => 'graph' ])
+	[ JobMerge => 'merge' ], [ JobGraph => 'graph' ], [ JobLiveness => 'live' ], [ LivenessPromote => 'live' ])
 {
 	my ($point, $bring, $text) = @$case;
 	my $name = "builder at $point";
@@ -203,17 +205,19 @@ foreach my $case (
 }
 
 # ---- Promotion against a DROP and a new index, TRUNCATE, and an input that is set aside by somebody else
-foreach my $what ('DROP INDEX t_v; CREATE INDEX t_v ON t USING vhnsw (v)', 'TRUNCATE t', 'REINDEX INDEX CONCURRENTLY t_v')
+my @statements = ('DROP INDEX t_v; CREATE INDEX t_v ON t USING vhnsw (v)', 'TRUNCATE t', 'REINDEX INDEX CONCURRENTLY t_v');
+foreach my $case (map { ([ Promote => 'seal', $_ ], [ LivenessPromote => 'live', $_ ]) } @statements)
 {
+	my ($point, $bring, $what) = @$case;
 	fresh_table();
 	my $key    = index_key($node, 't_v');
 	my $offset = log_size($node);
-	set_fault($node, 'Promote', 'wait');
-	$bring{seal}->();
-	ok(wait_waiting($node, 'Promote'), "promotion against $what");
+	set_fault($node, $point, 'wait');
+	$bring{$bring}->();
+	ok(wait_waiting($node, $point), "$point against $what");
 	$node->safe_psql('postgres', $what);
-	let_go($node, 'Promote');
-	all_well("promotion against $what", $offset);
+	let_go($node, $point);
+	all_well("$point against $what", $offset);
 	$node->safe_psql('postgres', 'CHECKPOINT');
 	ok(wait_until('a sweep of the old files', sub { sweep(); !vec_files($node, $key) }), 'no file of the old index stays');
 }
