@@ -26,6 +26,10 @@ our @EXPORT = qw(
   server_pids kill_server kill_pid exited start_again wait_alive
   client stop_clients);
 
+# Time limits are for what never comes. A server with many indexes to make durable is slow to stop on a busy disk.
+$ENV{PGCTLTIMEOUT} ||= 600;
+$PostgreSQL::Test::Utils::timeout_default = 600 if $PostgreSQL::Test::Utils::timeout_default < 600;
+
 # Settings for exhaustive scans by the index; to be put before a query.
 our $EXHAUSTIVE = <<'SQL';
 SET enable_seqscan = off;
