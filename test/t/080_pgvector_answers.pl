@@ -41,7 +41,50 @@ foreach my $type (qw(vector halfvec))
 	}
 }
 
+# Every index's answers, and its soundness.
+sub check_answers
+{
+	my ($when) = @_;
+	foreach my $type (qw(vector halfvec))
+	{
+		foreach my $operator (sort keys %CLASS_OF)
+		{
+			my $index = class_index($type, $operator);
+			my $name  = "$when, $type $operator";
+			ok( plan_uses_index($node, "SELECT id FROM t_$type ORDER BY v $operator (SELECT v FROM probes_$type LIMIT 1) LIMIT 5", $index),
+				"$name: the index is used");
+			probes_ok($node, "t_$type", "$name: exact answers", operator => $operator, probes => "SELECT id, v FROM probes_$type");
+			exact_everywhere($node, "t_$type", "$name: every row once, in order", operator => $operator);
+			index_check_ok($node, $index, "$name: the index");
+		}
+	}
+	return;
+}
+
+# Deletes every fifth row from id `first` on, and has their entries flagged dead.
+sub delete_some
+{
+	my ($first) = @_;
+	foreach my $type (qw(vector halfvec))
+	{
+		$node->safe_psql('postgres', "DELETE FROM t_$type WHERE id >= $first AND id % 5 = 0");
+		wait_until(
+			"VACUUM of t_$type",
+			sub {
+				$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) t_$type");
+				return $node->safe_psql('postgres',
+					"SELECT bool_and(live_entries = (SELECT count(*) FROM t_$type)) FROM vec_indexes WHERE \"table\" = 't_$type'::regclass") eq 't';
+			}) or die 'dead rows stayed';
+	}
+	return;
+}
+
+# A tail with dead entries between the others; then the same as a segment.
 insert_samples($node, [ @$vectors[ BUILT .. BUILT + SEALED - 1 ] ], BUILT);
+delete_some(BUILT);
+is($node->safe_psql('postgres', 'SELECT DISTINCT tail_length FROM vec_indexes'), SEALED, 'a tail');
+check_answers('tail');
+
 $node->append_conf('postgresql.conf', 'vecckpt.builder = on');
 $node->reload;
 foreach my $type (qw(vector halfvec))
@@ -55,20 +98,8 @@ insert_samples($node, [ @$vectors[ $sealed .. $#$vectors ] ], $sealed);
 is( $node->safe_psql('postgres', 'SELECT DISTINCT entries, coverage, tail_length FROM vec_indexes'),
 	join('|', scalar(@$vectors), $sealed, @$vectors - $sealed),
 	'some in segments, some in the tail');
-
-foreach my $type (qw(vector halfvec))
-{
-	foreach my $operator (sort keys %CLASS_OF)
-	{
-		my $index = class_index($type, $operator);
-		my $name  = "$type $operator";
-		ok( plan_uses_index($node, "SELECT id FROM t_$type ORDER BY v $operator (SELECT v FROM probes_$type LIMIT 1) LIMIT 5", $index),
-			"$name: the index is used");
-		probes_ok($node, "t_$type", "$name: exact answers", operator => $operator, probes => "SELECT id, v FROM probes_$type");
-		exact_everywhere($node, "t_$type", "$name: every row once, in order", operator => $operator);
-		index_check_ok($node, $index, "$name: the index");
-	}
-}
+delete_some(0);
+check_answers('all three');
 
 # Vectors whose distances float32 does not hold: the same rows, and distances in order but for its last bits.
 $node->safe_psql(
