@@ -381,12 +381,20 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
 
 namespace {
 
-const char* NameOfRewrite(const PlannedJob& planned,
-                          const std::vector<std::shared_ptr<const Segment>>& segments) {
+// The nodes of the largest graph among the planned inputs; 0 if there is none.
+uint64 LargestGraph(const PlannedJob& planned, const IndexMapping& mapping) {
+  uint64 nodes = 0;
+  for (const auto& segment : mapping.segments)
+    if (segment->kind() == SegmentKind::kGraph &&
+        std::find(planned.segments.begin(), planned.segments.end(), segment->id()) != planned.segments.end())
+      nodes = Max(nodes, uint64{segment->node_count()});
+  return nodes;
+}
+
+const char* NameOfRewrite(const PlannedJob& planned, uint64 largest_graph) {
   if (planned.kind == JobKind::kMerge) return "merge";
-  for (const auto& segment : segments)
-    if (segment->kind() == SegmentKind::kGraph) return planned.keep_base_graph ? "absorb" : "rebuild";
-  return "graph";
+  if (largest_graph == 0) return "graph";
+  return planned.keep_base_graph ? "absorb" : "rebuild";
 }
 
 }  // namespace
@@ -407,17 +415,13 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   running.identity = work->identity;
   running.index_oid = work->index_oid;
   running.kind = planned.kind;
-  running.name = NameOfRewrite(planned, segments);
+  uint64 largest_graph = LargestGraph(planned, *work->mapping);
+  running.name = NameOfRewrite(planned, largest_graph);
   running.inputs = planned.segments;
   running.segment_id = output.segment_id;
   running.result = std::make_shared<SegmentHeader>();
   running.large = planned.large;
-  if (planned.keep_base_graph)
-    for (const auto& segment : work->mapping->segments)
-      if (segment->kind() == SegmentKind::kGraph &&
-          std::find(planned.segments.begin(), planned.segments.end(), segment->id()) !=
-              planned.segments.end())
-        running.base_nodes = Max(running.base_nodes, uint64{segment->node_count()});
+  if (planned.keep_base_graph) running.base_nodes = largest_graph;
   auto job = RewriteJob(planned, *work->mapping, options, output, running.result);
   if (!job.ok()) {
     UnregisterWriter(running.segment_id);
