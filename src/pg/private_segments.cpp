@@ -22,6 +22,14 @@ namespace {
 
 constexpr long kLookMilliseconds = 100;  // between looks at a running job
 
+// What a plan follows from, beside the segments and the dead.
+struct PlannedFor {
+  PositionRange log;
+  uint64 memory = 0;
+  uint32 threads = 0;
+  bool operator==(const PlannedFor&) const = default;
+};
+
 struct PrivateIndex {
   uint64 identity = 0;
   Oid index_oid = InvalidOid;
@@ -29,6 +37,7 @@ struct PrivateIndex {
   std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
   std::shared_ptr<const IndexMapping> mapping = std::make_shared<IndexMapping>();
   std::vector<PlannedJob> plan;
+  PlannedFor settled;  // when there was nothing left to do
 };
 
 using Indexes = std::map<IndexKey, PrivateIndex>;
@@ -87,7 +96,7 @@ Status FindOrMake(const LogReader& reader, Oid index_oid, PrivateIndex** index) 
   return Status::Ok();
 }
 
-Status Plan(const MetaPage& meta, PositionRange log, bool seal_all, PrivateIndex* index) {
+Status Plan(const MetaPage& meta, const PlannedFor& now, bool seal_all, PrivateIndex* index) {
   std::vector<PositionRange> covered;
   PolicyInput input;
   for (const auto& segment : index->mapping->segments) {
@@ -97,12 +106,12 @@ Status Plan(const MetaPage& meta, PositionRange log, bool seal_all, PrivateIndex
     view.dead = dead == index->dead.end() ? 0 : Min(dead->second, view.entries);
     input.segments.push_back(view);
   }
-  input.uncovered = UncoveredRanges(covered, log);
+  input.uncovered = UncoveredRanges(covered, now.log);
   input.seal_all = seal_all;
   input.stride = Codec::Stride(static_cast<CodeKind>(meta.code_kind), meta.dims);
   input.m = meta.m;
-  input.threads = BuildThreads();
-  input.memory_limit = BuildMemory();
+  input.threads = now.threads;
+  input.memory_limit = now.memory;
   index->plan = PlanJobs(input);
   return Status::Ok();
 }
@@ -255,18 +264,19 @@ void BuildPrivate(LogReader* reader, bool seal_all) {
   Oid index_oid = RelationGetRelid(reader->index);
   ThrowIfFailed(Guard([&] { return FindOrMake(*reader, index_oid, &index); }));
   uint32 slots = reader->meta->slots_per_extent;
-  uint64 first = reader->meta->first_sequence * slots;
-  uint64 end = LogEnd(reader);
+  PlannedFor now = {{reader->meta->first_sequence * slots, LogEnd(reader)}, BuildMemory(), BuildThreads()};
+  if (!seal_all && !index->vacuumed && index->settled == now) return;
   MemoryContext context =
       AllocSetContextCreate(CurrentMemoryContext, "vhnsw private build", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(context);
   if (index->vacuumed) CountDead(reader, index);
   for (;;) {
-    ThrowIfFailed(Guard([&] { return Plan(*reader->meta, {first, end}, seal_all, index); }));
+    ThrowIfFailed(Guard([&] { return Plan(*reader->meta, now, seal_all, index); }));
     if (index->plan.empty()) break;
     RunPlanned(reader, index);
     MemoryContextReset(context);
   }
+  index->settled = now;
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(context);
 }
