@@ -21,6 +21,7 @@ namespace vecckpt {
 namespace {
 
 constexpr long kLookMilliseconds = 100;  // between looks at a running job
+constexpr uint32 kMaxBackoffShift = 8;
 
 // What a plan follows from, beside the segments and the dead.
 struct PlannedFor {
@@ -37,7 +38,9 @@ struct PrivateIndex {
   std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
   std::shared_ptr<const IndexMapping> mapping = std::make_shared<IndexMapping>();
   std::vector<PlannedJob> plan;
-  PlannedFor settled;  // when there was nothing left to do
+  PlannedFor settled;   // when there was nothing left to do
+  uint32 failures = 0;  // of scans' builds, since the last that did not fail
+  TimestampTz retry_at = 0;
 };
 
 using Indexes = std::map<IndexKey, PrivateIndex>;
@@ -145,7 +148,7 @@ void NewLiveness(const LogReader& reader, std::shared_ptr<Liveness>* liveness) {
   }));
 }
 
-void Submit(LogReader* reader, const PlannedJob& planned, const PrivateIndex& index, JobObjects* objects) {
+Failure Submit(LogReader* reader, const PlannedJob& planned, const PrivateIndex& index, JobObjects* objects) {
   Geometry geometry = GeometryOf(*reader->meta);
   IndexKey key = KeyOf(reader->index);
   uint64 end_hash = 0;
@@ -158,7 +161,7 @@ void Submit(LogReader* reader, const PlannedJob& planned, const PrivateIndex& in
           planned.segments.end())
         ReadLiveness(reader, *segment, objects->liveness.get());
   }
-  ThrowIfFailed(Guard([&] {
+  return Guard([&] {
     auto pool = ThreadPool::Create(1);  // it starts the building threads itself
     if (!pool.ok()) return pool.status();
     objects->pool = std::move(*pool);
@@ -177,29 +180,33 @@ void Submit(LogReader* reader, const PlannedJob& planned, const PrivateIndex& in
     auto job = RewriteJob(planned, *index.mapping, options, objects->output, objects->header);
     if (!job.ok()) return job.status();
     return objects->pool->Submit(std::move(*job)).status();
-  }));
+  });
 }
 
-// Cancel and termination come through.
-void Wait(JobObjects* objects) {
-  for (bool finished = false; !finished;) {
+// How the job went. Cancel and termination come through.
+Failure Wait(JobObjects* objects) {
+  Failure failure;
+  for (bool finished = false; !finished && !failure.failed();) {
     int events =
         WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
                           objects->pool->wakeup_fd(), kLookMilliseconds, WaitEventOf(Wait::kCreateIndex));
     if (events & WL_LATCH_SET) ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
-    ThrowIfFailed(Guard([&] {
+    failure = Guard([&] {
       for (const auto& completion : objects->pool->Drain()) {
         finished = true;
         if (!completion.status.ok()) return completion.status;
       }
       return Status::Ok();
-    }));
+    });
   }
+  return failure;
 }
 
-void RunPlanned(LogReader* reader, PrivateIndex* index) {
+// Runs the first of the plan's jobs. What the log's pages or an interrupt raise comes through.
+Failure RunPlanned(LogReader* reader, PrivateIndex* index) {
   JobState state = {nullptr};
+  Failure failure;
   PG_ENSURE_ERROR_CLEANUP(CleanUp, PointerGetDatum(&state));
   {
     ThrowIfFailed(Guard([&] {
@@ -207,12 +214,25 @@ void RunPlanned(LogReader* reader, PrivateIndex* index) {
       return Status::Ok();
     }));
     const PlannedJob& planned = index->plan.front();
-    Submit(reader, planned, *index, state.objects);
-    Wait(state.objects);
-    ThrowIfFailed(Guard([&] { return Adopt(planned, *state.objects, index); }));
+    failure = Submit(reader, planned, *index, state.objects);
+    if (!failure.failed()) failure = Wait(state.objects);
+    if (!failure.failed()) failure = Guard([&] { return Adopt(planned, *state.objects, index); });
   }
   PG_END_ENSURE_ERROR_CLEANUP(CleanUp, PointerGetDatum(&state));
   CleanUp(0, PointerGetDatum(&state));
+  return failure;
+}
+
+// A scan does without what could not be built, and those that follow do not try again at once.
+void PutOff(const LogReader& reader, const Failure& failure, PrivateIndex* index) {
+  index->failures = Min(index->failures + 1, kMaxBackoffShift);
+  index->retry_at = GetCurrentTimestamp() + int64{USECS_PER_SEC} * (int64{1} << index->failures);
+  if (failure.code == StatusCode::kCorruption) ForgetPrivate(reader.index);  // the next scan builds them all
+  ereport(WARNING, (errcode(SqlState(failure.code)),
+                    errmsg("could not build segments of index \"%s\": %s",
+                           RelationGetRelationName(reader.index), failure.message),
+                    errdetail("Until it can, scans compare the rows that no segment has one by one."),
+                    HintFor(SqlState(failure.code))));
 }
 
 void CountDead(LogReader* reader, PrivateIndex* index) {
@@ -266,19 +286,24 @@ void BuildPrivate(LogReader* reader, bool seal_all) {
   uint32 slots = reader->meta->slots_per_extent;
   PlannedFor now = {{reader->meta->first_sequence * slots, LogEnd(reader)}, BuildMemory(), BuildThreads()};
   if (!seal_all && !index->vacuumed && index->settled == now) return;
+  if (!seal_all && index->failures > 0 && GetCurrentTimestamp() < index->retry_at) return;
   MemoryContext context =
       AllocSetContextCreate(CurrentMemoryContext, "vhnsw private build", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(context);
   if (index->vacuumed) CountDead(reader, index);
-  for (;;) {
+  Failure failure;
+  while (!failure.failed()) {
     ThrowIfFailed(Guard([&] { return Plan(*reader->meta, now, seal_all, index); }));
     if (index->plan.empty()) break;
-    RunPlanned(reader, index);
+    failure = RunPlanned(reader, index);
     MemoryContextReset(context);
   }
-  index->settled = now;
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(context);
+  if (seal_all) ThrowIfFailed(failure);
+  if (failure.failed()) return PutOff(*reader, failure, index);
+  index->settled = now;
+  index->failures = 0;
 }
 
 std::shared_ptr<const IndexMapping> FindPrivate(const IndexKey& key, uint64 identity) {

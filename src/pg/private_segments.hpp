@@ -18,7 +18,8 @@ inline bool HasPrivateSegments(Relation index) {
   return RelationUsesLocalBuffers(index);
 }
 
-// Builds what there is to build within maintenance_work_mem; with `seal_all`, until every entry is covered.
+// Builds what there is to build within maintenance_work_mem. With `seal_all`, until every entry is covered,
+// and raises an error where that fails; else a failure is a warning, and segments are as they were.
 // REQUIRES: dims are known.
 void BuildPrivate(LogReader* reader, bool seal_all);
 
@@ -28,7 +29,7 @@ std::shared_ptr<const IndexMapping> FindPrivate(const IndexKey& key, uint64 iden
 // VACUUM has flagged entries as dead.
 void NotePrivateVacuum(Relation index);
 
-// Something is wrong with the segments: all are built again.
+// The segments are of no use any more.
 void ForgetPrivate(Relation index);
 
 // Once: so that segments of dropped and rewritten indexes do not stay for the session's life.
