@@ -109,6 +109,7 @@ INSERT INTO t SELECT i, vector(i) FROM generate_series(1, 5000) i;
 SELECT id FROM t ORDER BY v <-> vector(42) LIMIT 1;
 SELECT private_segments();
 COMMIT;
+SELECT private_segments();
 SELECT count(*) FROM t;
 SELECT id FROM t ORDER BY v <-> vector(42) LIMIT 1;
 BEGIN;

@@ -77,6 +77,7 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   VECCKPT_FAULT_POINT_RAISE(CreateIndexLoaded);
   MemoryContextDelete(state->row_context);
   if (shared != nullptr && HasPrivateSegments(index)) {
+    ForgetPrivate(index);  // ON COMMIT DELETE ROWS builds anew in the same file
     if (entries > 0) BuildPrivateSegments(index);
   } else if (shared != nullptr) {
     if (entries > 0)
