@@ -304,7 +304,7 @@ bool NextInLogOrder(IndexScanDesc scan, ScanState* state) {
 // A segment's contents cannot be right: without it if nothing has been returned yet.
 void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failure) {
   if (HasPrivateSegments(scan->indexRelation)) {
-    ForgetPrivate(scan->indexRelation);
+    PutOffPrivate(scan->indexRelation, failure);
   } else {
     uint64 id = state->objects->search->corrupt_segment();
     Notices notices;

@@ -223,18 +223,6 @@ Failure RunPlanned(LogReader* reader, PrivateIndex* index) {
   return failure;
 }
 
-// A scan does without what could not be built, and those that follow do not try again at once.
-void PutOff(const LogReader& reader, const Failure& failure, PrivateIndex* index) {
-  index->failures = Min(index->failures + 1, kMaxBackoffShift);
-  index->retry_at = GetCurrentTimestamp() + int64{USECS_PER_SEC} * (int64{1} << index->failures);
-  if (failure.code == StatusCode::kCorruption) ForgetPrivate(reader.index);  // the next scan builds them all
-  ereport(WARNING, (errcode(SqlState(failure.code)),
-                    errmsg("could not build segments of index \"%s\": %s",
-                           RelationGetRelationName(reader.index), failure.message),
-                    errdetail("Until it can, scans compare the rows that no segment has one by one."),
-                    HintFor(SqlState(failure.code))));
-}
-
 void CountDead(LogReader* reader, PrivateIndex* index) {
   // On the C++ heap while it is counted; an error in between leaks it.
   static std::shared_ptr<Liveness> liveness;
@@ -301,7 +289,7 @@ void BuildPrivate(LogReader* reader, bool seal_all) {
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(context);
   if (seal_all) ThrowIfFailed(failure);
-  if (failure.failed()) return PutOff(*reader, failure, index);
+  if (failure.failed()) return PutOffPrivate(reader->index, failure);
   index->settled = now;
   index->failures = 0;
 }
@@ -315,6 +303,32 @@ std::shared_ptr<const IndexMapping> FindPrivate(const IndexKey& key, uint64 iden
 void NotePrivateVacuum(Relation index) {
   auto found = PrivateIndexes().find(KeyOf(index));
   if (found != PrivateIndexes().end()) found->second.vacuumed = true;
+}
+
+void PutOffPrivate(Relation index, const Failure& failure) {
+  bool corrupt = failure.code == StatusCode::kCorruption;
+  auto found = PrivateIndexes().find(KeyOf(index));
+  if (found != PrivateIndexes().end()) {
+    PrivateIndex& put_off = found->second;
+    put_off.failures = Min(put_off.failures + 1, kMaxBackoffShift);
+    put_off.retry_at = GetCurrentTimestamp() + int64{USECS_PER_SEC} * (int64{1} << put_off.failures);
+    put_off.settled = PlannedFor();
+    if (corrupt)
+      ThrowIfFailed(Guard([&] {
+        put_off.mapping = std::make_shared<IndexMapping>();
+        put_off.dead.clear();
+        return Status::Ok();
+      }));
+  }
+  ereport(WARNING,
+          (errcode(SqlState(failure.code)),
+           corrupt ? errmsg("segments of index \"%s\" cannot be used: %s", RelationGetRelationName(index),
+                            failure.message)
+                   : errmsg("could not build segments of index \"%s\": %s", RelationGetRelationName(index),
+                            failure.message),
+           errdetail(
+               "Scans compare rows that no segment has one by one, and build segments again after a while."),
+           HintFor(SqlState(failure.code))));
 }
 
 void ForgetPrivate(Relation index) {

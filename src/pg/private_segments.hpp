@@ -9,6 +9,7 @@
 
 #include "pg/log_read.hpp"
 #include "pg/mappings.hpp"
+#include "pg/wall.hpp"
 
 #include <memory>
 
@@ -28,6 +29,10 @@ std::shared_ptr<const IndexMapping> FindPrivate(const IndexKey& key, uint64 iden
 
 // VACUUM has flagged entries as dead.
 void NotePrivateVacuum(Relation index);
+
+// Something went wrong with the segments, which is a warning: scans do without more of them for a while, and
+// without any if they are corrupt.
+void PutOffPrivate(Relation index, const Failure& failure);
 
 // The segments are of no use any more.
 void ForgetPrivate(Relation index);
