@@ -308,8 +308,9 @@ void WorkOnIndex(Visit* visit) {
   RefreshLog(&visit->reader);
   visit->first = meta->first_sequence * meta->slots_per_extent;
   visit->end = LogEnd(&visit->reader);
-  // Counted again when the bitmaps of the last time are done.
-  if (!work->liveness_running && MayTry(visit->fields) && TakeVacuumed(visit->key)) CountDead(visit);
+  // Counted again when the bitmaps of the last time are done, and where there is room for new ones.
+  if (!work->liveness_running && HasRoomForJobs() && MayTry(visit->fields) && TakeVacuumed(visit->key))
+    CountDead(visit);
   if (!visit->fields.verified) {
     CompareSegments(visit);
     ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
