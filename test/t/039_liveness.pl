@@ -46,7 +46,7 @@ SET enable_indexscan = off;
 DELETE FROM items WHERE id IN (SELECT id FROM items ORDER BY v <-> (SELECT v FROM probe) LIMIT 1000);
 ));
 cmp_ok(found(), '<', 100, 'before VACUUM a batch is made of dead rows');
-$node->safe_psql('postgres', 'VACUUM items');
+ok(vacuum_dead($node, 'items', 'items_v'), 'VACUUM');
 ok(wait_until('a bitmap', sub { scalar(bitmaps()) == 1 }), 'VACUUM brings a bitmap');
 is(found(), '100', 'a batch is made of live rows');
 exact_everywhere($node, 'items', 'every row is found, in order');
@@ -88,7 +88,7 @@ unlike(slurp_file($node->logfile), qr/setting aside|PANIC|terminated by signal/,
 # More deaths: the segment is written anew, and the old bitmap goes with it.
 my ($bitmap) = bitmaps();
 $node->safe_psql('postgres', 'DELETE FROM items WHERE id % 3 = 0');
-$node->safe_psql('postgres', 'VACUUM items');
+ok(vacuum_dead($node, 'items', 'items_v'), 'VACUUM again');
 wait_until_built($node);
 $node->safe_psql('postgres', "SELECT vec_checkpoint('items_v')");
 ok( wait_until(

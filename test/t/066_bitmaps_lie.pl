@@ -27,9 +27,24 @@ CREATE TABLE other (LIKE t);
 INSERT INTO other SELECT * FROM t;
 CREATE INDEX t_v ON t USING vhnsw (v) WITH (m = 8, ef_construction = 40);
 CREATE INDEX other_v ON other USING vhnsw (v) WITH (m = 8, ef_construction = 40);
-INSERT INTO t SELECT i, random_vector(16) FROM generate_series(5001, 5300) i;
-SELECT vec_checkpoint('t_v');
 ));
+
+# Until nobody builds any more.
+sub hold_builder
+{
+	$node->safe_psql('postgres', 'ALTER SYSTEM SET vecckpt.builder = off; SELECT pg_reload_conf()');
+	return wait_until('the builder to leave',
+		sub { $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vecckpt builder'") eq '0' });
+}
+
+sub let_build { return $node->safe_psql('postgres', 'ALTER SYSTEM RESET vecckpt.builder; SELECT pg_reload_conf()'); }
+
+# In one piece, which the builder would not wait for.
+hold_builder();
+$node->safe_psql('postgres', 'INSERT INTO t SELECT i, random_vector(16) FROM generate_series(5001, 5300) i');
+let_build();
+ok(wait_settled($node, 't_v', ask => 1), 'all is sealed');
+is($node->safe_psql('postgres', "SELECT segments FROM vec_indexes WHERE index = 't_v'::regclass"), '2', 'in two segments');
 my %keys = map { $_ => index_key($node, $_) } qw(t_v other_v);
 
 sub live_entries
@@ -77,16 +92,14 @@ FROM (SELECT id, v FROM t ORDER BY id LIMIT 40) p,
 sub kill_rows
 {
 	my ($table, $first) = @_;
-	$node->safe_psql('postgres',
-		"DELETE FROM $table WHERE id BETWEEN $first AND $first + 199 OR id BETWEEN 5001 AND 5030; VACUUM (INDEX_CLEANUP ON) $table");
-	return;
+	$node->safe_psql('postgres', "DELETE FROM $table WHERE id BETWEEN $first AND $first + 199 OR id BETWEEN 5001 AND 5030");
+	return vacuum_dead($node, $table, "${table}_v");
 }
 $node->stop;
 my $before = $node->basedir . '/before';
 PostgreSQL::Test::RecursiveCopy::copypath($node->data_dir, $before);
 $node->start;
-kill_rows('t',     1);
-kill_rows('other', 201);
+ok(kill_rows('t', 1) && kill_rows('other', 201), 'rows of both tables die');
 my @bitmaps = right_bitmaps('t_v');
 is(scalar(@bitmaps), 2, 'both segments have a bitmap');
 my ($foreign) = right_bitmaps('other_v');
@@ -132,10 +145,7 @@ my @lies = (
 	[ 'more live than there are'    => lie(~0,    0) ],
 	[ 'half of the sum of a word'   => lie(1 << 63, 0xFF) ],
 	[ 'random'                      => lie(undef, sub { chr(int(rand(256))) }) ]);
-$node->safe_psql('postgres', 'ALTER SYSTEM SET vecckpt.builder = off; SELECT pg_reload_conf()');
-ok( wait_until('the builder to leave',
-		sub { $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vecckpt builder'") eq '0' }),
-	'the builder is held');
+ok(hold_builder(), 'the builder is held');
 foreach my $lie (@lies)
 {
 	my ($name, $change) = @$lie;
@@ -156,7 +166,7 @@ foreach my $thing ([ folder => sub { mkdir $_[0] } ], [ pipe => sub { !system('m
 
 # Wrong counts are what the builder can see; then it makes both anew, under other names.
 put($_, lie(0, 0xFF)->($truth{$_})) foreach @bitmaps;
-$node->safe_psql('postgres', 'ALTER SYSTEM RESET vecckpt.builder; SELECT pg_reload_conf()');
+let_build();
 $node->restart;
 my @new = right_bitmaps('t_v');
 is(scalar(@new), 2, 'the builder writes them again');

@@ -20,7 +20,7 @@ our @EXPORT = qw(
   $EXHAUSTIVE seed_random new_node setup_vectors
   exact_everywhere all_exact_everywhere rows_differ scan_differences all_differences probes_differ probes_ok plan_uses_index
   index_check_ok all_checks_ok ask
-  wait_until log_since log_size wait_log_since
+  wait_until vacuum_dead log_since log_size wait_log_since
   mapped_and_open
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
@@ -251,6 +251,19 @@ sub wait_until
 	}
 	diag("waited in vain: $what");
 	return 0;
+}
+
+# VACUUM until an entry lives for each row of a table: whoever has a snapshot for a moment, a worker too, keeps dead rows.
+sub vacuum_dead
+{
+	my ($node, $table, $index) = @_;
+	return wait_until(
+		"the dead rows of $table to go",
+		sub {
+			$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) $table");
+			$node->safe_psql('postgres',
+				"SELECT live_entries = (SELECT count(*) FROM $table) FROM vec_indexes WHERE index = '$index'::regclass") eq 't';
+		});
 }
 
 # The end of the server's log now, for log_since and wait_log_since.
