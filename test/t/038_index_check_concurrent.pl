@@ -114,9 +114,11 @@ sub load
 }
 
 # Two that delete the same rows in other orders meet in a deadlock, which is tried again. Slowly enough that the others get on.
-my @endless = (load($primary, 'writers', 2, '-R', 15, '--max-tries', 1000), load($primary, 'queue', 1, '-R', 6));
-my @counted = (
-	load($primary, 'upkeep', 1, '-t', 3), load($primary, 'checks', 3, '-t', CHECKS), load($standby, 'checks', 2, '-t', CHECKS));
+my $durable = "SELECT durable_generation %s FROM vec_indexes WHERE index = 'items_v'::regclass";
+my $before  = $primary->safe_psql('postgres', sprintf $durable, '');
+my @endless = (
+	load($primary, 'writers', 2, '-R', 10, '--max-tries', 1000), load($primary, 'queue', 1, '-R', 6), load($primary, 'upkeep', 1));
+my @counted = (load($primary, 'checks', 3, '-t', CHECKS), load($standby, 'checks', 2, '-t', CHECKS));
 foreach my $load (@counted)
 {
 	my $fine = $load->{run}->finish;
@@ -147,11 +149,13 @@ wait_checking(
 	'extents are freed and taken again', q(
 SELECT coverage + tail_length > entries AND pg_relation_size('queue_v') / 8192 / 130 < (coverage + tail_length) / 262
 FROM vec_indexes WHERE index = 'queue_v'::regclass));
+wait_checking($primary, 'a generation is made durable', sprintf($durable, "> $before"));
 wait_checking($primary, 'graphs are built', "SELECT graph_builds > 0 FROM vec_stat WHERE index = 'items_v'::regclass");
 stop_clients(map { $_->{run} } @endless);
 unlike(slurp_file($_->{log}), qr/error|aborted/, "$_->{name}: no errors") foreach @endless;
 ok( wait_until('the clients\' statements to end',
-		sub { $primary->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'") eq '0' }),
+		sub { $primary->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'") eq '0' },
+		180),
 	'the load is gone');
 $primary->safe_psql('postgres', 'VACUUM items');
 ok(wait_sealed($primary, $_, ask => 1), "$_: sealed") foreach 'items_v', 'items_half', 'queue_v';
