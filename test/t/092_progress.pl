@@ -13,7 +13,8 @@ use Test::More;
 use Time::HiRes qw(usleep);
 use VecTest;
 
-my $node = new_node('progress', conf => "fsync = off\nshared_buffers = 256MB\nvecckpt.builder = off");
+my $node = new_node('progress', conf => "fsync = off\nshared_buffers = 256MB\nvecckpt.builder = off
+vecckpt.build_threads = 2");
 $node->start;
 setup_vectors($node);
 $node->safe_psql('postgres', 'CREATE DATABASE other');
@@ -29,11 +30,11 @@ INSERT INTO t SELECT i, random_vector(64) FROM generate_series(1, $rows) i;
 ));
 my $watcher = $node->background_psql('postgres');
 my $elsewhere = $node->background_psql('other');
-my $columns = 'pid, database, index, job, phase, done, total, unit, rate > 0, started <= phase_started, phase_started <= now(), estimated_end >= phase_started';
+my $columns = 'pid, database, index, job, phase, done, total, unit, rate > 0, started <= phase_started, phase_started <= now(), estimated_end >= phase_started, started';
 $node->append_conf('postgresql.conf', 'vecckpt.builder = on');
 $node->reload;
 
-my (@seen, @done, @elsewhere);
+my (@seen, %done, @elsewhere);
 ok( wait_until(
 		'nodes to be inserted while we look',
 		sub {
@@ -42,14 +43,15 @@ ok( wait_until(
 				push @seen, [ split /\|/, $line, -1 ];
 				my ($phase, $done) = @{ $seen[-1] }[ 4, 5 ];
 				next unless $phase eq 'inserting nodes';
-				push @done, $done if !@done || $done != $done[-1];
+				my $counts = $done{ $seen[-1][12] } ||= [];
+				push @$counts, $done if !@$counts || $done != $counts->[-1];
 				push @elsewhere, split /\n/, $elsewhere->query("SELECT $columns FROM vec_progress WHERE phase = 'inserting nodes'")
 				  unless @elsewhere;
 			}
-			return @done >= 4 && @elsewhere;
+			return @elsewhere && grep { @$_ >= 3 && $_->[-1] > $_->[0] } values %done;
 		},
 		120),
-	'a builder\'s job is seen to go on');
+	'a builder\'s job is seen to go on, its count grows');
 note(join ' ', map { $_->[3] . ':' . $_->[4] } @seen[ 0 .. ($#seen > 9 ? 9 : $#seen) ]);
 my ($graph) = grep { $_->[4] eq 'inserting nodes' } reverse @seen;
 is($graph->[1], 'postgres', 'it is of this database');
@@ -62,8 +64,6 @@ is($node->safe_psql('postgres', "SELECT backend_type FROM pg_stat_activity WHERE
 	'the process is the builder');
 my @over = grep { $_->[5] ne '' && $_->[5] > $_->[6] } @seen;
 is(scalar(@over), 0, 'no count exceeds its total');
-my @backwards = grep { $done[$_] < $done[ $_ - 1 ] } 1 .. $#done;
-cmp_ok(scalar(@backwards), '<=', 1, 'counts grow, but for the next job');
 my %allowed = (
 	seal => 'preparing|encoding vectors|writing file',
 	merge => 'preparing|copying codes|writing file',
