@@ -89,7 +89,7 @@ $node->append_conf('postgresql.conf', 'vecckpt.builder = on');
 $node->reload;
 foreach my $type (qw(vector halfvec))
 {
-	ok(wait_settled($node, class_index($type, $_), ask => 1), "$type $_: sealed") foreach sort keys %CLASS_OF;
+	ok(wait_settled($node, class_index($type, $_), ask => 1, seconds => 180), "$type $_: sealed") foreach sort keys %CLASS_OF;
 }
 $node->append_conf('postgresql.conf', 'vecckpt.builder = off');
 $node->restart;

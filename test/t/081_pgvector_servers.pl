@@ -71,7 +71,7 @@ is(rows_of($standby), rows_of($node), 'standby: the rows');
 answers_right($standby, 'standby');
 foreach my $index (map { my $type = $_; map { class_index($type, $_) } sort keys %CLASS_OF } qw(vector halfvec))
 {
-	ok(wait_sealed($standby, $index, ask => 1), "standby: $index is sealed");
+	ok(wait_sealed($standby, $index, ask => 1, seconds => 180), "standby: $index is sealed");
 }
 answers_right($standby, 'sealed standby');
 
