@@ -113,7 +113,7 @@ fi
 
 remove_server_dir test
 make_server_dir test
-cp -R "$ROOT/sql" "$ROOT/expected" "$ROOT/test" "$SERVER_DIR/"
+cp -R "$ROOT"/{doc,run,tools,sql,expected,test} "$ROOT"/[A-Z]* "$SERVER_DIR/"
 [[ $EUID != 0 ]] || chown -R postgres: "$SERVER_DIR"
 # The same lists as for make installcheck.
 regress=$(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-REGRESS)
