@@ -170,7 +170,7 @@ run_tap() {
   as_server mkdir -p "$dir"
   $run timeout -k 60 3600 env LC_ALL=C PATH="$PGBIN:$PATH" PG_REGRESS="$PGXS_TEST/regress/pg_regress" TESTDIR="$dir" \
     TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" VECCKPT_DATA="$VECCKPT_DATA" \
-    VECCKPT_TEST_DATA="$SERVER_DIR/test/data" VECCKPT_FAULT_LIB="$SERVER_DIR/fault_points" top_builddir="$dir" \
+    VECCKPT_NODE_PATH="${VECCKPT_NODE_PATH:-}" VECCKPT_TEST_DATA="$SERVER_DIR/test/data" VECCKPT_FAULT_LIB="$SERVER_DIR/fault_points" top_builddir="$dir" \
     PG_TEST_PORT_DIR="$SERVER_DIR/ports" prove -v --merge -I "$PGXS_TEST/perl" -I "$SERVER_DIR/test/t/lib" \
     "$SERVER_DIR/$file" >"$LOGS/tap-$name.log" 2>&1 || status=$?
   printf '%s %s\n' "$status" "$SECONDS" >"$LOGS/tap-$name.status"
@@ -222,6 +222,10 @@ if ! skipped tap; then
     else
       group "fault points build" 0 1 "$LOGS/build-fault-points.log"
     fi
+  fi
+  if (cd "$ROOT" && grep -lq VECCKPT_NODE_PATH $files /dev/null); then
+    source "$ROOT/tools/node.sh"
+    setup_node >"$LOGS/node.log" 2>&1
   fi
   # shellcheck disable=SC2086
   tap_files $files

@@ -185,8 +185,10 @@ tail -c +9 "$VECTORS" | od -An -v -t u1 -w"$dims" |
   awk '{ $1 = $1; gsub(/ /, ","); print NR "\t{" $0 "}" }' | sql '\copy t FROM pstdin'
 for part in 4 2 1; do
   count=$((rows / part))
-  # The formula of GraphJobMemory: links of level 0 and above in whole cache lines, tables, 2 MB for a thread and 4 more.
-  formula=$((count * (64 * ((1 + 48 + 15) / 16) + (64 * ((1 + 24 + 15) / 16) + 16) / 15 + 1 + 15 + THREADS + 1 + 32) + (THREADS + 4) * 2097152))
+  # As GraphJobMemory: links of level 0 and above in whole cache lines, tables, 2 MB for a thread and 4 more; and a copy of the
+  # codes, for which there is room here.
+  formula=$((count * (64 * ((1 + 48 + 15) / 16) + (64 * ((1 + 24 + 15) / 16) + 16) / 15 + 1 + 15 + THREADS + 1 + 32 + (dims + 24 + 63) / 64 * 64) +
+    (THREADS + 4) * 2097152))
   build "CREATE INDEX t_v ON t USING vhnsw (v) WHERE id <= $count"
   printf '| %s | %s | %s | %s | %s MB | %s | %s |\n' "$count" "$dims" "$cpu" "$(per "$(awk -v c="$cpu" 'BEGIN { print c * 1000000 }')" "$count")" \
     "$((peak / 1048576))" "$(per "$peak" "$count")" "$(per "$formula" "$count")"
