@@ -104,7 +104,7 @@ OBJS = \
 	src/pg/wall.o
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
-REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views measure check extension
+REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views measure check psql extension
 # Where pgvector is installed too.
 REGRESS_PGVECTOR = pgvector_extension pgvector_index pgvector_arrays pgvector_switch
 REGRESS_OPTS = --load-extension=vecckpt
