@@ -141,7 +141,7 @@ run(async () => {
 
   // Views and functions.
   const durable = await pool.query('SELECT vec_checkpoint() AS indexes');
-  same(durable.rows[0].indexes, '4', 'vec_checkpoint');
+  check(Number(durable.rows[0].indexes) >= 4, 'vec_checkpoint makes the indexes durable, those of other databases too', durable.rows);
   const state = await pool.query("SELECT entries, tail_length, last_error FROM vec_indexes WHERE index = 'items_embedding_idx'::regclass");
   same(state.rows[0].tail_length, '0', 'vec_indexes after a checkpoint: no tail');
   same(state.rows[0].last_error, null, 'and no error');
