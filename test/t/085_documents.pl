@@ -197,7 +197,8 @@ my @messages = map { $_->[0] =~ /^`([^`]+)`$/ ? $1 : () } grep { @$_ >= 2 } tabl
 cmp_ok(scalar(@messages), '>', 30, 'troubleshooting names messages');
 foreach my $message (@messages)
 {
-	my @missing = grep { length($_) > 3 && index($library, $_) < 0 } map { s/^(?:ERROR|WARNING|NOTICE|INFO|LOG): +//r } split / *… *|"…"|…/, $message;
+	my $text = $message =~ s/^(?:ERROR|WARNING|NOTICE|INFO|LOG): *//r;
+	my @missing = grep { length($_) > 3 && index($library, $_) < 0 } split / *… */, $text;
 	is("@missing", '', "\"$message\" is a message of the library");
 }
 
