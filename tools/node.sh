@@ -7,9 +7,11 @@ setup_node() {
   local folder=$LOCAL/node package missing=()
   VECCKPT_NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs:$folder/node_modules
   finds() { NODE_PATH=$VECCKPT_NODE_PATH node -e "require('$1')" >/dev/null 2>&1; }
-  if ! finds pg && command -v apt-get >/dev/null &&
-    apt-get install -s --no-install-recommends nodejs node-pg >/dev/null 2>&1; then
-    apt_install nodejs node-pg || true
+  if ! finds pg && command -v apt-get >/dev/null; then
+    command -v node >/dev/null || as_root apt-get update -q </dev/null || true
+    if apt-get install -s --no-install-recommends nodejs node-pg >/dev/null 2>&1; then
+      apt_install nodejs node-pg || true
+    fi
   fi
   command -v node >/dev/null || return 0
   for package in pg pgvector; do
