@@ -128,6 +128,14 @@ PG_CXXFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes -Wno-deprecat
 endif
 SHLIB_LINK = -lhwy -lpthread
 
+# make VECCKPT_SANITIZE=address,undefined VECCKPT_CORE=build/asan/libvecckpt_core.a: the server's side only, and the core
+# from CMake's build with the same sanitizers. The server must load their run-time library first (tools/sanitized.sh).
+ifdef VECCKPT_SANITIZE
+OBJS := $(filter src/pg/%,$(OBJS))
+PG_CXXFLAGS += -O1 -fsanitize=$(VECCKPT_SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-clobbered
+SHLIB_LINK := $(VECCKPT_CORE) -fsanitize=$(VECCKPT_SANITIZE) $(SHLIB_LINK)
+endif
+
 # Places that tests make fail, see src/base/fault_point.hpp. In a copy of the sources, as ./run test does it: objects
 # of the two kinds must not mix.
 ifdef FAULT_POINTS

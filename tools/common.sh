@@ -119,7 +119,7 @@ skipped() { [[ " ${VECCKPT_SKIP:-} " == *" $1 "* ]]; }
 # What only tests need.
 test_packages() {
   skipped source || printf '%s\n' clang-format
-  { skipped core && skipped asan && skipped tsan && skipped fuzz; } || printf '%s\n' cmake libgtest-dev libbenchmark-dev
+  { skipped core && skipped asan && skipped tsan && skipped fuzz && skipped sanitized; } || printf '%s\n' cmake libgtest-dev libbenchmark-dev
   skipped fuzz || printf '%s\n' clang libclang-rt-dev
 }
 

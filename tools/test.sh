@@ -3,6 +3,7 @@
 
 source "$ROOT/tools/counts.sh"
 source "$ROOT/tools/fuzzers.sh"
+source "$ROOT/tools/sanitized.sh"
 
 # shellcheck disable=SC2046
 setup $(test_packages)
@@ -119,13 +120,14 @@ cp -R "$ROOT"/{doc,run,tools,sql,expected,test} "$ROOT"/[A-Z]* "$SERVER_DIR/"
 regress=$(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-REGRESS)
 isolation=$(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-ISOLATION)
 
-# regress_tests NAME PROGRAM INPUTDIR TEST...
+# regress_tests NAME PROGRAM INPUTDIR TEST...: in a server of SERVER_BIN.
+SERVER_BIN=$PGBIN
 regress_tests() {
   local name=$1 program=$2 input=$3 log=$LOGS/$1.log out=$SERVER_DIR/$1
   shift 3
   as_server mkdir -p "$out"
   local status=0
-  as_server timeout -k 60 3600 env LC_ALL=C PGTZ=UTC "$program" --bindir="$PGBIN" --inputdir="$input" --outputdir="$out" \
+  as_server timeout -k 60 3600 env LC_ALL=C PGTZ=UTC "$program" --bindir="$SERVER_BIN" --inputdir="$input" --outputdir="$out" \
     --temp-instance="$out/tmp_check" --temp-config="$SERVER_DIR/test/regress.conf" --no-locale --encoding=UTF8 \
     --load-extension=vecckpt "$@" >"$log" 2>&1 || status=$?
   local details=$out/regression.diffs
@@ -145,6 +147,7 @@ fi
 if [[ -n $isolation ]] && ! skipped isolation; then
   regress_tests isolation "$PGXS_TEST/isolation/pg_isolation_regress" "$SERVER_DIR/test" $isolation
 fi
+skipped sanitized || sanitized_tests
 
 # as_server, with two small file systems below the folder VECCKPT_SMALL_DISKS: "files" and "data". They live in a mount
 # namespace of the command's own, and so no longer than that. Where mounting is not allowed, without them.

@@ -32,7 +32,7 @@ in_version() {
   install_tree "$tree" "${SUITES[$1]}" "$tree.log" "postgresql-$version" "postgresql-$version-pgvector" \
     "postgresql-server-dev-$version" &&
     copy_source "$tree/vecckpt" &&
-    in_tree "$tree" env PG_MAJOR="$version" VECCKPT_SKIP="source core asan ${VECCKPT_SKIP:-}" VECCKPT_DATA="${TREE_DATA:+/mnt}" \
+    in_tree "$tree" env PG_MAJOR="$version" VECCKPT_SKIP="source core asan tsan fuzz sanitized ${VECCKPT_SKIP:-}" VECCKPT_DATA="${TREE_DATA:+/mnt}" \
       ${PROVE_TESTS:+PROVE_TESTS="$PROVE_TESTS"} /vecckpt/run test
 }
 
