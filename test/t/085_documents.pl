@@ -37,6 +37,10 @@ $node->start;
 is($node->safe_psql('postgres', 'SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL'), '',
 	'the server takes the settings of ' . join(', ', @settings));
 
+ok( wait_until(
+		'the launcher', sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vecckpt launcher')) eq '1' }),
+	'the launcher is there');
+
 # ---- Blocks, in order; each document has a database of its own, so that it can be read by itself
 my %run_help = map { $_ => 1 } `bash $root/run help` =~ /^  (\w+)  /mg;
 ok($run_help{demo}, './run help lists commands');
