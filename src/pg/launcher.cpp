@@ -50,6 +50,7 @@ struct LauncherState {
   XLogRecPtr replayed;  // when last looked
   TimestampTz next_replay;
   TimestampTz next_replay_vacuum;
+  bool visits_owed;  // replay has moved on since every database was visited
   TimestampTz next_list;
   TimestampTz next_relist;  // not before, however much work there is in unlisted databases
   Oid databases[kMaxDatabases];
@@ -306,7 +307,8 @@ void FollowReplay(TimestampTz now) {
   if (!recovering && !state.recovering) return;
   if (recovering && now < state.next_replay) return;
   XLogRecPtr replayed = GetXLogReplayRecPtr(nullptr);
-  if (recovering && replayed == state.replayed) return;
+  bool owed = state.visits_owed && now >= state.next_replay_vacuum;
+  if (recovering && replayed == state.replayed && !owed) return;
   state.recovering = recovering;
   state.replayed = replayed;
   state.next_replay = now + int64{kReplaySeconds} * USECS_PER_SEC;
@@ -314,6 +316,7 @@ void FollowReplay(TimestampTz now) {
   bool all = !recovering || now >= state.next_replay_vacuum;
   for (int i = 0; i < state.database_count; i++)
     if (all || HasEntries(state.databases[i])) state.visited[i] = false;
+  state.visits_owed = !all;
   if (!all) return;
   state.next_replay_vacuum = now + int64{kReplayVacuumSeconds} * USECS_PER_SEC;
   LWLockAcquire(shared->lock, LW_SHARED);

@@ -37,7 +37,8 @@ CREATE TABLE probes AS SELECT i AS id, random_vector($dims) AS v FROM generate_s
 $primary->wait_for_catchup($standby);
 
 # ---- Segments of its own
-ok(wait_sealed($standby, 't_v'), 'the standby seals the index without being asked');
+# A database that had no index yet is visited once a minute.
+ok(wait_sealed($standby, 't_v', seconds => 180), 'the standby seals the index without being asked');
 ok(wait_until('a graph', sub { vec_segments($standby, 't_v') =~ /graph/ }), 'and builds a graph');
 my $key = index_key($standby, 't_v');
 ok(scalar(vec_files($standby, $key)) > 0, 'in files of the standby');
