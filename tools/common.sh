@@ -156,7 +156,7 @@ build_extension() {
 FAULT_POINTS_DIR=$ROOT/build/fault_points
 build_fault_points() {
   mkdir -p "$FAULT_POINTS_DIR"
-  (cd "$ROOT" && tar -cf - Makefile vecckpt.control $(find src -name '*.[ch]pp')) | tar -C "$FAULT_POINTS_DIR" -xf -
+  (cd "$ROOT" && tar -cf - Makefile *.control $(find src -name '*.[ch]pp')) | tar -C "$FAULT_POINTS_DIR" -xf -
   make -C "$FAULT_POINTS_DIR" -s -j "$JOBS" PG_CONFIG="$PG_CONFIG" FAULT_POINTS=1
 }
 

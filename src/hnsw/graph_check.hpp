@@ -1,5 +1,5 @@
 // What a finished graph must be, checked over all of it: every node is found from the entry point or is an
-// orphan, and links of upper levels lead to nodes of that level.
+// orphan.
 //
 // Reachable means over level 0 from the entry point, as GraphRepair makes it and as every search starts.
 
@@ -17,8 +17,6 @@ namespace vecckpt {
 struct GraphDefects {
   uint32_t unreachable = 0;              // nodes that neither the entry point leads to nor the orphans list
   uint32_t first_unreachable = kNoNode;  // the least of them
-  uint64_t misplaced_links = 0;          // of a level that the node they lead to does not have
-  uint32_t first_misplaced = kNoNode;    // the least rank with one
 };
 
 // Counts the defects of a graph whose links and offsets are in range (Segment::Verify); what is not in range

@@ -35,10 +35,9 @@ class SegmentSource {
   void Clear();
 
   const Segment& segment() const { return *segment_; }
-  // As far as is known, and no more than there are: nobody has verified what a bitmap says.
+  // As far as is known.
   uint64_t live_entries() const {
-    const uint64_t all = segment_->entry_count();
-    return liveness_ == nullptr ? all : std::min(all, liveness_->live_entries());
+    return liveness_ == nullptr ? segment_->entry_count() : liveness_->live_entries();
   }
 
   // Scores every node of a flat segment, or the orphans of a graph segment. kCorruption.

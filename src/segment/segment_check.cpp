@@ -38,10 +38,6 @@ Status CheckLinks(const Segment& segment, const std::atomic<bool>* cancel, Segme
     defects->messages.push_back("has nodes that no search finds: " + std::to_string(graph.unreachable) +
                                 " of " + std::to_string(segment.node_count()) + ", the first is node " +
                                 std::to_string(graph.first_unreachable));
-  if (graph.misplaced_links > 0)
-    defects->messages.push_back(
-        "has upper links to nodes without that level: " + std::to_string(graph.misplaced_links) +
-        ", the first from rank " + std::to_string(graph.first_misplaced));
   return Status::Ok();
 }
 

@@ -63,7 +63,8 @@ void Check(std::vector<std::byte> bytes) {
   static const auto graph = OpenGraph();
   LivenessHeader header{};
   if (!bytes.empty()) std::memcpy(&header, bytes.data(), std::min(bytes.size(), sizeof(header)));
-  const auto claimed = LivenessBitmap::Open(MemoryFile(bytes).path(), header.segment_id, header.node_count);
+  const auto claimed = LivenessBitmap::Open(MemoryFile(bytes).path(), header.segment_id, header.node_count,
+                                            std::numeric_limits<uint64_t>::max());
   if (claimed.ok()) {
     const auto words = (*claimed)->dead_nodes();
     EXPECT(words.size() * 64 >= header.node_count);
@@ -78,9 +79,10 @@ void Check(std::vector<std::byte> bytes) {
   const size_t size = sizeof(header) + (size_t{header.node_count} + 63) / 64 * sizeof(uint64_t);
   bytes.resize(size);
   std::memcpy(bytes.data(), &header, sizeof(header));
-  const auto liveness = LivenessBitmap::Open(MemoryFile(bytes).path(), graph->id(), graph->node_count());
-  EXPECT(liveness.ok());
-  SearchEverything(graph, *liveness);
+  const auto liveness =
+      LivenessBitmap::Open(MemoryFile(bytes).path(), graph->id(), graph->node_count(), graph->entry_count());
+  EXPECT(liveness.ok() == (header.live_entries <= graph->entry_count()));
+  if (liveness.ok()) SearchEverything(graph, *liveness);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -57,7 +58,8 @@ TEST(FuzzSeedsTest, LivenessBitmaps) {
     ASSERT_TRUE(bytes.ok() && bytes->size() >= sizeof(LivenessHeader)) << path;
     LivenessHeader header;
     std::memcpy(&header, bytes->data(), sizeof(header));
-    const auto bitmap = LivenessBitmap::Open(path, header.segment_id, header.node_count);
+    const auto bitmap = LivenessBitmap::Open(path, header.segment_id, header.node_count,
+                                             std::numeric_limits<uint64_t>::max());
     EXPECT_TRUE(bitmap.ok()) << bitmap.status().message();
   }
 }

@@ -316,32 +316,6 @@ TEST_F(SearchTest, NodesKnownToBeDeadDoNotCount) {
   }
 }
 
-// More live entries than a segment has are counted as all of them, also where the sum of such counts is
-// small.
-TEST_F(SearchTest, ImpossibleCountsOfBitmapsChangeNothing) {
-  FakeLog log(Metric::kL2, 12);
-  log.AddRandom(3000, 33);
-  const std::vector<std::shared_ptr<const Segment>> graphs = {log.Graph(0, 1600), log.Graph(1600, 3000)};
-  const std::vector<float> query = RandomQuery(12, 52);
-  const auto distances = [&](uint64_t live_entries) {
-    MergedSearch search(Options(log), query.data());
-    for (const auto& graph : graphs) {
-      const std::string path = log.directory().File("bitmap");
-      const std::vector<uint64_t> none_dead((graph->node_count() + 63) / 64);
-      EXPECT_TRUE(
-          LivenessBitmap::Write(path, 0600, graph->id(), graph->node_count(), live_entries, none_dead).ok());
-      EXPECT_TRUE(
-          search.AddSegment(graph, *LivenessBitmap::Open(path, graph->id(), graph->node_count())).ok());
-    }
-    search.Start();
-    EXPECT_EQ(Run(&search, log, query, 10).size(), 10u);
-    return search.counters().distances;
-  };
-  const uint64_t expected = distances(1600);
-  EXPECT_EQ(distances((uint64_t{1} << 63) + 1), expected);
-  EXPECT_EQ(distances(~uint64_t{0}), expected);
-}
-
 // What a bitmap says wrongly misleads at most: every row is found, dead ones are not.
 TEST_F(SearchTest, BitmapsAreAdvice) {
   FakeLog log(Metric::kL2, 12);

@@ -129,7 +129,7 @@ TEST_F(SegmentCheckTest, NodesThatNoSearchFinds) {
 
 TEST_F(SegmentCheckTest, LinksOfTheWrongLevel) {
   EXPECT_EQ(Found([](Contents& c) { c.upper_links[2] = 1; }),
-            "has upper links to nodes without that level: 1, the first from rank 0;");
+            "is corrupt: upper section: link to a node without that level;");
 }
 
 TEST_F(SegmentCheckTest, SeveralDefectsAtOnce) {
