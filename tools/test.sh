@@ -49,7 +49,7 @@ core_tests() {
     group "core ($1)" 0 1 "$log"
     return
   fi
-  (cd "$dir" && ctest --output-on-failure) >"$log" 2>&1 || status=$?
+  (cd "$dir" && ctest -j "$JOBS" --output-on-failure) >"$log" 2>&1 || status=$?
   count_core "$1" "$(ctest --test-dir "$dir" -N | grep -c ' Test *#' || true)" $status "$log"
 }
 
