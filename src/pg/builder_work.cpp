@@ -22,6 +22,7 @@ Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
     return id.status();
   }
   IndexWork* work = builder->visited;
+  running.counts = work->counts;
   work->busy.insert(running.inputs.begin(), running.inputs.end());
   if (!running.bitmaps.empty())
     work->liveness_running = true;
@@ -183,10 +184,13 @@ Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status,
   Status result = status;
   bool published = false;
   if (result.ok()) result = Promote(*work, job, &published, notices);
-  if (published)
+  if (published) {
     work->verified.insert(job.segment_id);  // written here and now
-  else
+    // The dead were counted while the job ran, which still takes them for alive.
+    if (job.counts != work->counts) MarkVacuumed(work->key);
+  } else {
     (void)RemoveFile(PathOf(SegmentName(work->key, job.segment_id))).ok();  // the sweep takes what stays
+  }
   UnregisterWriter(job.segment_id);
   return result;
 }
@@ -451,6 +455,7 @@ Status NoteDead(Builder* builder, size_t segment, uint64 live) {
 
 Status StartLiveness(Builder* builder) {
   IndexWork* work = builder->visited;
+  work->counts++;
   auto inputs = std::make_shared<std::vector<LivenessInput>>(std::exchange(builder->bitmaps, {}));
   if (inputs->empty()) {
     // Whatever an earlier attempt was for is done, or gone.

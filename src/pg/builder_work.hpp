@@ -31,6 +31,7 @@ struct IndexWork {
   Geometry geometry;
   std::shared_ptr<const IndexMapping> mapping;
   std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
+  uint64 counts = 0;                  // how often they were
   std::set<uint64_t> busy;            // read by a running job
   std::set<uint64_t> verified;        // wholly, and complete
   // Verified by checksum, still to be compared with the log; a deque, so that the first stays where it is.
@@ -53,6 +54,7 @@ struct RunningJob {
   bool verify = false;
   bool large = false;
   bool by_request = false;  // worth a log line however small
+  uint64 counts = 0;        // of its index when it began
   std::vector<uint64_t> inputs;
   uint64_t base_nodes = 0;  // of a kept base graph
   std::shared_ptr<SegmentHeader> result;

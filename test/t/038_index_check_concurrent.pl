@@ -19,7 +19,7 @@ use VecTest;
 use constant { CHECKS => 20, FIRST_ROWS => 6000, KEEP => 20000 };
 
 my $seed = seed_random();
-my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => "max_wal_size = 4GB\nfsync = off");
+my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => "max_wal_size = 4GB\nwal_keep_size = 8GB\nfsync = off");
 $primary->start;
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
