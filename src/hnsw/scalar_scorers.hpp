@@ -200,7 +200,7 @@ class EuclideanScorer final : public ScalarScorer<Levels> {
     // The squared norm of what the levels say; both floats are rounded.
     const double level_square = double{trailer.norm} - trailer.residue;
     const double doubt = kFloatError * (std::fabs(trailer.norm) + std::fabs(trailer.residue)) +
-                         kSumError * (query_.square + trailer.norm);
+                         kFloatUnderflow + kSumError * (query_.square + trailer.norm);
     const double levels_apart =
         refined_square_ + level_square - 2 * this->RefinedProduct(code, trailer) - doubt;
     return BoundOf(levels_apart, trailer, missed_.error);
