@@ -387,11 +387,11 @@ Status Segment::VerifyRest(const std::atomic<bool>* cancel) const {
   VECCKPT_RETURN_IF_ERROR(CheckLinks(graph_.upper_links, graph_.m, rank_count, out_of_range, cancel));
   for (uint32_t begin = 0; begin < rank_count;) {
     if (CancelSeen(cancel)) return Status::Cancelled();
-    const uint32_t end = begin + std::min<uint32_t>(kListsAPiece, rank_count - begin);
-    if (!LevelsMatch(graph_, begin, end)) {
+    const uint32_t until = begin + std::min<uint32_t>(kListsAPiece, rank_count - begin);
+    if (!LevelsMatch(graph_, begin, until)) {
       return CorruptSection(path_, SectionKind::kUpper, "link to a node without that level");
     }
-    begin = end;
+    begin = until;
   }
   if (rank_count > 0 &&
       (graph_.upper_nodes[graph_.entry_rank] != graph_.entry_node ||
