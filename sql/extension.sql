@@ -11,7 +11,7 @@ ORDER BY 1;
 SELECT pg_describe_object(classid, objid, 0) AS without_comment FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
-  AND obj_description(objid, classid::regclass::name) IS NULL
+  AND classid <> 'pg_type'::regclass AND obj_description(objid, classid::regclass::name) IS NULL
 ORDER BY 1;
 SELECT attrelid::regclass AS view, attname AS without_comment FROM pg_attribute
 WHERE attrelid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
