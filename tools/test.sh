@@ -28,7 +28,7 @@ configure_core() {
   cmake -S "$ROOT" -B "$dir" "$@"
 }
 
-# count_core NAME EXECUTABLES STATUS LOG: counts what the executables in build/NAME have reported. Each writes a report
+# count_core NAME EXECUTABLES STATUS LOG...: counts what the executables in build/NAME have reported. Each writes a report
 # unless it crashed; a STATUS that no report explains counts as one failure.
 count_core() {
   local dir=$ROOT/build/$1 total failures reports crashed
@@ -39,7 +39,7 @@ count_core() {
   crashed=$(($2 - reports))
   (($3 == 0 || failures + crashed > 0)) || crashed=1
   (($2 > 0)) || crashed=1
-  group "core ($1)" $((total - failures)) $((failures + crashed)) "$4"
+  group "core ($1)" $((total - failures)) $((failures + crashed)) "${@:4}"
 }
 
 # core_tests NAME [CMAKE OPTION...]: every unit test.
@@ -56,7 +56,7 @@ core_tests() {
 # The unit tests that start threads, under ThreadSanitizer: of those that build graphs, the quickest with several threads.
 # Where the kernel spreads addresses too widely and they cannot be fixed, ThreadSanitizer gives up before main.
 tsan_tests() {
-  local dir=$ROOT/build/tsan log=$LOGS/core-tsan.log status=0 name
+  local dir=$ROOT/build/tsan log=$LOGS/core-tsan.log status=0 name failed=()
   local -A filters=([thread_pool_test]='*' [jobs_test]='JobsTest.*'
     [graph_builder_test]='*.LevelsComeFromSeeds*:*.NoNodesAndFewNodes:*.ObeysTheCancelFlag:*.RepairsGraphsOfUnevenNorms')
   if ! { configure_core tsan -DVECCKPT_SANITIZE=thread &&
@@ -68,12 +68,12 @@ tsan_tests() {
     say "core (tsan): not here; it needs setarch -R or vm.mmap_rnd_bits of at most 28"
     return
   fi
-  : >"$log"
   for name in "${!filters[@]}"; do
+    log=$LOGS/core-tsan-$name.log
     TSAN_OPTIONS=halt_on_error=1 "${FIXED_ADDRESSES[@]}" "$dir/$name" --gtest_filter="${filters[$name]}" \
-      --gtest_output="xml:$dir/report/$name.xml" >>"$log" 2>&1 || status=$?
+      --gtest_output="xml:$dir/report/$name.xml" >"$log" 2>&1 || { status=$? && failed+=("$log"); }
   done
-  count_core tsan ${#filters[@]} $status "$log"
+  count_core tsan ${#filters[@]} $status "${failed[@]}"
 }
 
 # Every fuzzer from its seeds, always with the same inputs; ./run fuzz tries others.

@@ -58,10 +58,11 @@ install_tree() {
   printf '%s' "${packages[*]}" >"$stamp"
 }
 
-# copy_source FOLDER: this repository as it is, without what was built here. What was built there stays.
+# copy_source FOLDER: this repository as it is, in place of what is there, without what was built in either: an object can be
+# newer than the source it was not made of. Only the folders build and .local stay.
 copy_source() {
   mkdir -p "$1" &&
-    find "$1" -mindepth 1 \( -path "$1/build" -o -path "$1/.local" \) -prune -o -type f ! -name '*.[od]' -exec rm -f {} + &&
+    find "$1" -mindepth 1 -maxdepth 1 ! -name build ! -name .local -exec rm -rf {} + &&
     tar -C "$ROOT" -c --exclude=./.git --exclude=./.local --exclude=./build --exclude='*.o' --exclude='*.d' --exclude='*.so' . |
     tar -C "$1" -x --no-same-owner
 }
