@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -20,6 +21,8 @@
 namespace vecckpt {
 
 namespace {
+
+std::atomic<bool> sync_enabled{true};
 
 // Calls `call` again as long as a signal interrupts it.
 template <typename Call>
@@ -135,11 +138,6 @@ Result<uint64_t> File::Size() const {
   return static_cast<uint64_t>(info.st_size);
 }
 
-Status File::Sync() {
-  if (Retry([&] { return fsync(fd_); }) != 0) return Status::FromErrno(errno, "fsync", path_);
-  return Status::Ok();
-}
-
 Status File::Close() {
   const int fd = std::exchange(fd_, -1);
   if (fd >= 0 && !CloseDescriptor(fd)) return Status::FromErrno(errno, "close", path_);
@@ -185,7 +183,12 @@ Status RemoveFile(const std::string& path) {
   return Status::Ok();
 }
 
+void EnableSync(bool enabled) {
+  sync_enabled.store(enabled, std::memory_order_relaxed);
+}
+
 Status SyncFile(const std::string& path) {
+  if (!sync_enabled.load(std::memory_order_relaxed)) return Status::Ok();
   // Some systems refuse to sync a descriptor that cannot write.
   VECCKPT_FAULT_POINT(FileSync, path);
   VECCKPT_RETURN_IF_ERROR(SyncPath(path, O_RDWR, "file"));
@@ -194,6 +197,7 @@ Status SyncFile(const std::string& path) {
 }
 
 Status SyncDirectory(const std::string& path) {
+  if (!sync_enabled.load(std::memory_order_relaxed)) return Status::Ok();
   VECCKPT_FAULT_POINT(FolderSync, path);
   VECCKPT_RETURN_IF_ERROR(SyncPath(path, O_RDONLY | O_DIRECTORY, "directory"));
   VECCKPT_FAULT_POINT(FolderSynced, path);

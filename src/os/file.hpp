@@ -31,7 +31,6 @@ class File {
   // Reads exactly `size` bytes; a shorter file is kCorruption.
   Status ReadAt(uint64_t offset, void* to, size_t size) const;
   Result<uint64_t> Size() const;
-  Status Sync();
   Status Close();
   int descriptor() const { return fd_; }
   const std::string& path() const { return path_; }
@@ -52,6 +51,9 @@ Status WriteFileByRename(const std::string& path, Bytes bytes, mode_t mode);
 Status RenameFile(const std::string& from, const std::string& to);
 // A file that is not there is not an error.
 Status RemoveFile(const std::string& path);
+// Whether SyncFile and SyncDirectory do anything, for the whole process; true at first. PostgreSQL's setting
+// fsync says the same of its own files.
+void EnableSync(bool enabled);
 Status SyncFile(const std::string& path);
 Status SyncDirectory(const std::string& path);
 // Creates the directory with exactly `mode`; one that is there already is not an error.

@@ -87,6 +87,7 @@ Persisted PersistIndex(const IndexKey& key) {
   XLogRecPtr lsn = InvalidXLogRecPtr;
   uint64_t failed_segment = 0;
   Failure failure = Guard([&] { return HighestLsn(key, fields.current, &lsn); });
+  EnableSync(enableFsync);
   if (!failure.failed()) {
     VECCKPT_FAULT_POINT_RAISE(CheckpointWalFlush);
     if (fields.persistence == RELPERSISTENCE_PERMANENT && !XLogRecPtrIsInvalid(lsn)) XLogFlush(lsn);

@@ -1,4 +1,4 @@
-# DROP DATABASE, ALTER DATABASE ... RENAME and SET TABLESPACE, and CREATE DATABASE ... TEMPLATE succeed at once while a
+# DROP DATABASE, ALTER DATABASE ... RENAME and SET TABLESPACE, and CREATE DATABASE ... TEMPLATE succeed while a
 # builder is at work in the database: it leaves for them and comes back afterwards. A copied database's index answers
 # exactly and gets segments of its own; a dropped database leaves no file behind.
 
@@ -10,11 +10,7 @@ use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 use VecTest;
-
-# A command that waits for a builder gives up after 5 seconds; one that need not takes well below that.
-my $at_once = 4;
 
 my $node = new_node('node');
 $node->start;
@@ -54,15 +50,12 @@ sub wait_for_graph
 	return;
 }
 
-# Runs a command and says how long it took.
-sub command_at_once
+# A command fails if it finds somebody in the database for 5 seconds.
+sub succeeds
 {
 	my ($sql, $name) = @_;
-	my $start = time();
 	my ($code, $out, $err) = $node->psql('postgres', $sql);
-	my $seconds = time() - $start;
 	is($err, '', "$name succeeds while the builder works");
-	cmp_ok($seconds, '<', $at_once, sprintf('%s takes %.1f s', $name, $seconds));
 	return;
 }
 
@@ -73,7 +66,7 @@ my $nearest =
 
 # ---- Rename
 busy_database('one');
-command_at_once('ALTER DATABASE one RENAME TO two', 'ALTER DATABASE RENAME');
+succeeds('ALTER DATABASE one RENAME TO two', 'ALTER DATABASE RENAME');
 ok(wait_until('a builder in two',
 		sub { $node->safe_psql('postgres',
 				"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'vecckpt builder' AND datname = 'two'") }),
@@ -81,7 +74,7 @@ ok(wait_until('a builder in two',
 wait_for_graph('two');
 
 # ---- Template
-command_at_once('CREATE DATABASE copied TEMPLATE two', 'CREATE DATABASE TEMPLATE');
+succeeds('CREATE DATABASE copied TEMPLATE two', 'CREATE DATABASE TEMPLATE');
 is($node->safe_psql('copied', $nearest), $rows / 400, 'the copy answers right');
 is($node->safe_psql('copied', "SELECT identity FROM vec_indexes WHERE index = 't_v'::regclass"),
 	$node->safe_psql('two', "SELECT identity FROM vec_indexes WHERE index = 't_v'::regclass"),
@@ -98,7 +91,7 @@ is($node->safe_psql('copied', $nearest), $rows / 400, 'the copy answers right wi
 my $location = PostgreSQL::Test::Utils::tempdir();
 $node->safe_psql('postgres', "CREATE TABLESPACE other LOCATION '$location'");
 wait_for_graph('copied');
-command_at_once('ALTER DATABASE copied SET TABLESPACE other', 'ALTER DATABASE SET TABLESPACE');
+succeeds('ALTER DATABASE copied SET TABLESPACE other', 'ALTER DATABASE SET TABLESPACE');
 is($node->safe_psql('copied', $nearest), $rows / 400, 'the moved database answers right');
 ok(wait_sealed($node, 't_v', database => 'copied', ask => 1), 'its index is sealed again');
 isnt(index_key($node, 't_v', 'copied'), $copied_key, 'under a new name');
@@ -111,7 +104,7 @@ foreach my $name ('two', 'copied')
 	(my $database = $key) =~ s/_.*//;
 	$node->safe_psql($name, "INSERT INTO t SELECT i, random_vector(64) FROM generate_series(1, 8000) i");
 	wait_for_graph($name);
-	command_at_once("DROP DATABASE $name", "DROP DATABASE $name");
+	succeeds("DROP DATABASE $name", "DROP DATABASE $name");
 	ok( wait_until(
 			"the files of $name to be swept",
 			sub { !grep { /^\Q$database\E_/ } vec_files($node) }),
@@ -126,7 +119,7 @@ my ($code, $out, $err) = $node->psql('postgres', 'DROP DATABASE used');
 like($err, qr/is being accessed by other users/, 'a database in use is not dropped');
 $user->quit;
 wait_for_graph('used');
-command_at_once('DROP DATABASE used', 'DROP DATABASE of a database that was in use');
+succeeds('DROP DATABASE used', 'DROP DATABASE of a database that was in use');
 unlike(log_since($node, 0), qr/PANIC|FATAL:  database|terminated by signal/,
 	'nothing crashed, and no builder was started for a dropped database');
 

@@ -160,5 +160,18 @@ foreach my $point ('CheckpointManifestSynced', 'CheckpointRenamed', 'CheckpointD
 	$node->reload;
 }
 
+# ---- With fsync off the same checkpoint syncs nothing, as with PostgreSQL's own files
+foreach my $setting ('on', 'off')
+{
+	$node->append_conf('postgresql.conf', "fsync = $setting\n");
+	$node->restart;
+	$node->safe_psql('postgres', "INSERT INTO t (v) SELECT random_vector($dims) FROM generate_series(1, 300)");
+	start_trace($node);
+	$node->safe_psql('postgres', 'SELECT vec_checkpoint()');
+	my @lines = trace_lines($node);
+	ok((grep { /^CheckpointDone/ } @lines), "fsync $setting: a checkpoint is made");
+	is((grep { /Synced/ && !/^Checkpoint/ } @lines) > 0, $setting eq 'on', "fsync $setting: files are synced or not");
+}
+
 $node->stop;
 done_testing();

@@ -48,7 +48,8 @@ sub fault_node
 		$node->safe_psql($database, q(UPDATE pg_proc SET probin = 'vecckpt' WHERE probin = '$libdir/vecckpt'));
 	}
 	$node->stop;
-	$node->append_conf('postgresql.conf', "dynamic_library_path = '$ENV{VECCKPT_FAULT_LIB}:\$libdir'\n");
+	# With fsync off, as in other tests, nobody passes the points around it.
+	$node->append_conf('postgresql.conf', "dynamic_library_path = '$ENV{VECCKPT_FAULT_LIB}:\$libdir'\nfsync = on\n");
 	mkdir _folder($node) or die "could not create the folder for fault points: $!";
 	$node->start;
 	return $node;
