@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "hnsw/node_set.hpp"
+#include "os/mapping.hpp"
 
 namespace vecckpt {
 
@@ -40,6 +41,8 @@ struct GraphStream::State {
 
   void Clear();
   void ScoreList();
+  void PrefetchCodes() const;
+  void PrefetchLists() const;
   bool Counts(uint32_t node) const;
   void AddList(std::vector<SeenNode>* nearer);
   Status CheckSizes() const;
@@ -60,12 +63,27 @@ void GraphStream::State::Clear() {
 
 // Distances of `list`, to `scores`. Nodes that may be expanded soon have their links fetched.
 void GraphStream::State::ScoreList() {
+  if (graph.cold) PrefetchCodes();
   distances += list.size();
   scores.resize(list.size());
   const size_t row_bytes = 2 * size_t{graph.m} * sizeof(uint32_t);
   scorer->DistancesOf(codes.data(), list, scores.data(),
                       {reinterpret_cast<const std::byte*>(graph.links0.data()), row_bytes, seen.limit()});
   scorer->AddExtremes(codes.data(), list, scores.data(), &extremes);
+  if (graph.cold) PrefetchLists();
+}
+
+void GraphStream::State::PrefetchCodes() const {
+  for (const uint32_t node : list) PrefetchMapped(codes.subspan(node * stride, stride));
+}
+
+// Of nodes that may be expanded soon.
+void GraphStream::State::PrefetchLists() const {
+  const size_t length = 2 * size_t{graph.m};
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (scores[i] <= seen.limit())
+      PrefetchMapped(std::as_bytes(graph.links0.subspan(list[i] * length, length)));
+  }
 }
 
 bool GraphStream::State::Counts(uint32_t node) const {

@@ -33,6 +33,8 @@ struct GraphView {
   // Bit n % 64 of word n / 64 is set: all entries of node n are known to be dead, and it is traversed only
   // too. Advice, which may be behind the log. Empty: none is known to be.
   std::span<const uint64_t> dead;
+  // Codes and links may have to be read from the disk: they are asked for before they are looked at.
+  bool cold = false;
   // Nodes that are scored apart from the graph: a search passes them by. Ascending.
   std::span<const uint32_t> orphans;
 };

@@ -27,8 +27,13 @@ void SegmentSource::Restart(std::shared_ptr<const Segment> segment,
   index_ = index;
   scorer_ = segment_->codec().Prepare(query);
   is_graph_ = segment_->kind() == SegmentKind::kGraph;
-  if (!is_graph_) return;
+  const bool cold = segment_->ColdForSearch();
+  if (!is_graph_) {
+    if (cold) PrefetchMapped(segment_->codes());
+    return;
+  }
   GraphView graph = segment_->graph();
+  graph.cold = cold;
   if (liveness_ != nullptr) graph.dead = liveness_->dead_nodes();
   stream_.Restart(graph, segment_->codes(), segment_->header().stride, *scorer_);
 }

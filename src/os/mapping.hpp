@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/bytes.hpp"
@@ -33,5 +34,17 @@ class Mapping {
 // Brings a part of a mapping into memory, from the disk if need be, and returns when it is there. It may be
 // evicted again like anything else in the page cache.
 void LoadMapped(Bytes part);
+
+// Asks for a part of a mapping and does not wait for it: several parts asked for are read at once.
+void PrefetchMapped(Bytes part);
+
+// What is read of a part from now on is read page by page, for lookups here and there; or with what lies
+// beside it, as at first.
+void ExpectLookups(Bytes part);
+void ExpectScans(Bytes part);
+
+// Whether some of `samples` pages of a part are not in memory. They are spread over it evenly; another `seed`
+// looks at others.
+bool SomeMissing(Bytes part, uint32_t samples, uint32_t seed);
 
 }  // namespace vecckpt

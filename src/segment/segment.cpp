@@ -17,8 +17,12 @@ namespace vecckpt {
 
 namespace {
 
-constexpr size_t kVerifyPiece = 4 << 20;    // bytes between looks at the cancel flag
-constexpr size_t kListsAPiece = 16 * 1024;  // lists of links, likewise
+constexpr uint32_t kSearchesBetweenLooks = 64;
+constexpr uint32_t kPagesLookedAt = 16;
+// Bytes read at once, between looks at the cancel flag: so few that searches which wait for the disk get
+// their turn.
+constexpr size_t kVerifyPiece = 256 << 10;
+constexpr size_t kListsAPiece = 16 * 1024;  // lists of links between looks at the cancel flag
 
 constexpr uint32_t kMinM = 2;
 constexpr uint32_t kMaxM = 100;
@@ -248,6 +252,7 @@ bool StrictlyAscending(std::span<const T> values, Less less) {
 Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path) {
   Result<Mapping> mapping = Mapping::Open(path);
   if (!mapping.ok()) return mapping.status();
+  ExpectLookups(mapping->bytes());  // the header alone, not what lies behind it
   const Result<SegmentHeader> header = ReadHeader(mapping->bytes(), path);
   if (!header.ok()) return header.status();
   VECCKPT_RETURN_IF_ERROR(CheckFields(*header, path));
@@ -282,7 +287,23 @@ Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path) {
     segment->graph_.orphans = segment->orphans();
   }
   segment->ordinals_ = ViewAs<uint64_t>(entries.subspan(EntryOffsetsSize(header->node_count)));
+  ExpectScans(segment->file());
   return std::shared_ptr<const Segment>(std::move(segment));
+}
+
+bool Segment::ColdForSearch() const {
+  const Bytes links = section(SectionKind::kLinks0);
+  const uint32_t number = searches_.fetch_add(1, std::memory_order_relaxed);
+  if (number == 0) {
+    ExpectLookups(codes());
+    ExpectLookups(links);
+  }
+  if (number % kSearchesBetweenLooks == 0 || cold_.load(std::memory_order_relaxed)) {
+    const bool missing =
+        SomeMissing(codes(), kPagesLookedAt, number) || SomeMissing(links, kPagesLookedAt, number);
+    cold_.store(missing, std::memory_order_relaxed);
+  }
+  return cold_.load(std::memory_order_relaxed);
 }
 
 Bytes Segment::section(SectionKind kind) const {
@@ -318,9 +339,15 @@ Status Segment::Verify(Depth depth, const std::atomic<bool>* cancel) const {
 
 Status Segment::VerifySection(SectionKind kind, const std::atomic<bool>* cancel) const {
   StreamingChecksum checksum;
-  for (Bytes rest = section(kind); !rest.empty(); rest = rest.subspan(std::min(rest.size(), kVerifyPiece))) {
+  const auto first_of = [](Bytes bytes) { return bytes.first(std::min(bytes.size(), kVerifyPiece)); };
+  Bytes rest = section(kind);
+  PrefetchMapped(first_of(rest));
+  while (!rest.empty()) {
     if (CancelSeen(cancel)) return Status::Cancelled();
-    checksum.Update(rest.first(std::min(rest.size(), kVerifyPiece)));
+    const Bytes piece = first_of(rest);
+    rest = rest.subspan(piece.size());
+    PrefetchMapped(first_of(rest));
+    checksum.Update(piece);
   }
   if (checksum.Digest() != header_.sections[static_cast<uint32_t>(kind)].checksum) {
     return CorruptSection(path_, kind, "checksum mismatch");

@@ -4,7 +4,7 @@
 // the file is as long as the header says, and that each section lies within it with the size that node_count,
 // stride, m and entry_count demand. What the sections hold is checked by Verify, or when it is followed.
 //
-// Invariants: immutable. Spans stay valid as long as the Segment.
+// Invariants: immutable but for what it knows of the page cache. Spans stay valid as long as the Segment.
 // Thread safety: const methods from any thread.
 
 #pragma once
@@ -35,6 +35,11 @@ class Segment {
   uint32_t node_count() const { return header_.node_count; }
   uint64_t entry_count() const { return header_.entry_count; }
   uint64_t file_size() const { return header_.file_size; }
+
+  // What a search looks up in a graph's codes and links is read by itself from now on. True if some of it
+  // would have to be read from the disk, as a look at a few pages shows: the first time, then now and then as
+  // long as nothing is missing.
+  bool ColdForSearch() const;
 
   Bytes file() const { return mapping_.bytes(); }
   Bytes section(SectionKind kind) const;
@@ -77,6 +82,9 @@ class Segment {
   GraphView graph_;
   std::span<const uint32_t> entry_offsets_;
   std::span<const uint64_t> ordinals_;
+
+  mutable std::atomic<uint32_t> searches_{0};
+  mutable std::atomic<bool> cold_{false};
 };
 
 }  // namespace vecckpt

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "os/mapping.hpp"
+#include "page_cache.hpp"
 #include "temporary_directory.hpp"
 
 namespace vecckpt {
@@ -238,6 +239,38 @@ TEST_F(FileTest, MappingIsSharedAndKeepsNoDescriptor) {
   EXPECT_EQ(fcntl(next, F_GETFD), -1);
   ASSERT_TRUE(file->WriteAt(50, AsBytes(uint8_t{0xEE})).ok());
   EXPECT_EQ(mapping->bytes()[50], std::byte{0xEE});
+}
+
+TEST_F(FileTest, MappedPagesComeWhenTheyAreAskedFor) {
+  constexpr size_t kPage = 4096, kPages = 512;
+  ASSERT_TRUE(WriteFileByRename(path_, Pattern(kPages * kPage), 0600).ok());
+  if (!Evict(path_)) GTEST_SKIP() << "this file system has no disk";
+  const Result<Mapping> mapping = Mapping::Open(path_);
+  ASSERT_TRUE(mapping.ok());
+  const Bytes bytes = mapping->bytes();
+  const auto missing = [bytes](size_t page, size_t pages) {
+    return SomeMissing(bytes.subspan(page * kPage, pages * kPage), static_cast<uint32_t>(2 * pages), 0);
+  };
+  EXPECT_TRUE(missing(0, kPages));
+
+  // A lookup brings its own page.
+  ExpectLookups(bytes);
+  EXPECT_EQ(bytes[300 * kPage + 7], Pattern(kPages * kPage)[300 * kPage + 7]);
+  EXPECT_FALSE(missing(300, 1));
+  EXPECT_TRUE(missing(301, 1));
+  // What is asked for comes sooner or later, though nobody looks at it.
+  PrefetchMapped(bytes.subspan(400 * kPage, 100 * kPage));
+  for (int i = 0; i < 10000 && missing(400, 100); ++i) usleep(1000);
+  EXPECT_FALSE(missing(400, 100));
+  EXPECT_TRUE(missing(0, 100));
+  // A scan brings what lies beside it, too.
+  ExpectScans(bytes);
+  EXPECT_EQ(bytes[100 * kPage], Pattern(kPages * kPage)[100 * kPage]);
+  EXPECT_FALSE(missing(101, 1));
+
+  LoadMapped(bytes);
+  EXPECT_FALSE(missing(0, kPages));
+  EXPECT_FALSE(SomeMissing({}, 10, 0));
 }
 
 TEST_F(FileTest, EmptyFileMapsToNothing) {

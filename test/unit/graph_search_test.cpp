@@ -83,8 +83,10 @@ struct RandomGraph {
   }
 
   Bytes codes() const { return AsBytes(std::span<const float>(values)); }
-  GraphStream Search(const QueryScorer& scorer) const {
-    return GraphStream(graph.View(), codes(), sizeof(float), scorer);
+  GraphStream Search(const QueryScorer& scorer, bool cold = false) const {
+    GraphView view = graph.View();
+    view.cold = cold;
+    return GraphStream(view, codes(), sizeof(float), scorer);
   }
 };
 
@@ -182,7 +184,7 @@ TEST(GraphSearch, SeesWhatAPlainSearchSees) {
     for (const size_t width : {1, 2, 5, 17, 60, 1000}) {
       // Interrupted at once, a search has seen its start nodes: the entry point, and where the descent
       // landed.
-      GraphStream begun = graph.Search(scorer), stream = graph.Search(scorer);
+      GraphStream begun = graph.Search(scorer), stream = graph.Search(scorer, round % 2 == 1);
       std::vector<SeenNode> starts, seen;
       ASSERT_TRUE(AdvanceAndTake(begun, width, 1, &starts).ok());
       ASSERT_LE(starts.size(), 2u);

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "fake_log.hpp"
+#include "page_cache.hpp"
 #include "segment/segment_writer.hpp"
 
 namespace vecckpt {
@@ -185,6 +186,32 @@ INSTANTIATE_TEST_SUITE_P(
                       Kind{Metric::kInnerProduct, CodeKind::kSq4}, Kind{Metric::kCosine, CodeKind::kSq4}));
 
 class SearchTest : public MergedSearchTest {};
+
+// What has to be read from the disk is asked for, and nothing else is different.
+TEST_F(SearchTest, ColdSegmentsAnswerAlike) {
+  FakeLog log(Metric::kL2, 64);
+  auto segments = Mixture(&log);
+  std::vector<std::string> paths;
+  for (const auto& segment : segments) paths.push_back(segment->path());
+  const std::vector<float> query = RandomQuery(64, 3);
+  const auto warm = Run(Begin(log, Options(log), query, segments, kMixtureTail).get(), log, query, 100);
+  ASSERT_EQ(warm.size(), 100u);
+
+  segments.clear();
+  for (const std::string& path : paths) {
+    if (!Evict(path)) GTEST_SKIP() << "this file system has no disk";
+    segments.push_back(Segment::Open(path).value());
+    EXPECT_TRUE(segments.back()->ColdForSearch()) << path;
+  }
+  const auto cold = Run(Begin(log, Options(log), query, segments, kMixtureTail).get(), log, query, 100);
+  ASSERT_EQ(cold.size(), warm.size());
+  for (size_t i = 0; i < cold.size(); ++i) EXPECT_EQ(cold[i].position, warm[i].position);
+
+  for (const auto& segment : segments) {
+    LoadMapped(segment->file());
+    for (int search = 0; search < 200; ++search) EXPECT_FALSE(segment->ColdForSearch());
+  }
+}
 
 TEST_F(SearchTest, OffEndsAtEf) {
   FakeLog log(Metric::kL2, 12);
