@@ -46,10 +46,14 @@ RecallInterval MeanRecall(std::span<const double> recalls) {
   }
   double squares = 0;
   for (double recall : recalls) squares += (recall - interval.mean) * (recall - interval.mean);
-  const double error = std::sqrt(squares / (n - 1) / n);
-  const double half_width = StudentQuantile(recalls.size() - 1) * error;
-  interval.low = std::max(interval.mean - half_width, 0.0);
-  interval.high = std::min(interval.mean + half_width, 1.0);
+  const double spread = interval.mean * (1 - interval.mean);  // the largest variance that this mean allows
+  const double t = StudentQuantile(recalls.size() - 1);
+  // t squared, by how many coin throws the queries are worth.
+  const double weight = t * t * (squares / (n - 1) / n) / spread;
+  const double center = (interval.mean + weight / 2) / (1 + weight);
+  const double half_width = std::sqrt(weight * (spread + weight / 4)) / (1 + weight);
+  interval.low = std::max(center - half_width, 0.0);
+  interval.high = std::min(center + half_width, 1.0);
   return interval;
 }
 

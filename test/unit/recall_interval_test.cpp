@@ -26,27 +26,39 @@ TEST(RecallIntervalTest, OneQueryHasAMeanOnly) {
 }
 
 TEST(RecallIntervalTest, ComesFromTheVariance) {
-  // Mean 0.5, standard deviation sqrt(0.02 / 3), t of 3 degrees 3.182.
+  // t of 3 degrees 3.182. The variance of the mean is 0.02 / 3 / 4 = 0.25 / 150, as that of 150 coin throws,
+  // whose interval is 0.5 +- 0.12574.
   const std::vector<double> recalls = {0.4, 0.5, 0.5, 0.6};
   const RecallInterval interval = MeanRecall(recalls);
-  const double half_width = 3.182 * std::sqrt(0.02 / 3) / 2;
   EXPECT_NEAR(interval.mean, 0.5, 1e-12);
-  EXPECT_NEAR(interval.low, 0.5 - half_width, 0.01 * half_width);
-  EXPECT_NEAR(interval.high, 0.5 + half_width, 0.01 * half_width);
+  EXPECT_NEAR(interval.low, 0.5 - 0.12574, 0.002);
+  EXPECT_NEAR(interval.high, 0.5 + 0.12574, 0.002);
+}
+
+TEST(RecallIntervalTest, IsWilsonsForCoinThrows) {
+  // 95 of 100, with t of 99 degrees, 1.9842, and 99 in the variance's denominator.
+  std::vector<double> recalls(95, 1.0);
+  recalls.resize(100, 0.0);
+  const RecallInterval interval = MeanRecall(recalls);
+  EXPECT_NEAR(interval.low, 0.8875, 0.001);
+  EXPECT_NEAR(interval.high, 0.9788, 0.001);
 }
 
 TEST(RecallIntervalTest, FewQueriesGetWideIntervals) {
+  // t of 1 degree 12.706, of 2 degrees 4.303; the variance of the mean is 0.0001 and 0.0001 / 3.
   const std::vector<double> two = {0.49, 0.51};
-  EXPECT_NEAR(MeanRecall(two).low, 0.5 - 12.706 * 0.01, 1e-4);
+  EXPECT_NEAR(MeanRecall(two).low, 0.5 - 0.1232, 2e-4);
   const std::vector<double> three = {0.49, 0.5, 0.51};
-  EXPECT_NEAR(MeanRecall(three).high, 0.5 + 4.303 * 0.01 / std::sqrt(3.0), 1e-4);
+  EXPECT_NEAR(MeanRecall(three).high, 0.5 + 0.0248, 2e-4);
 }
 
 TEST(RecallIntervalTest, StaysWithinZeroAndOne) {
-  const std::vector<double> high = {1, 1, 0.2};
-  EXPECT_EQ(MeanRecall(high).high, 1);
-  const std::vector<double> low = {0, 0, 0.8};
-  EXPECT_EQ(MeanRecall(low).low, 0);
+  const RecallInterval high = MeanRecall(std::vector<double>{1, 1, 0.2});
+  EXPECT_GT(high.high, high.mean);
+  EXPECT_LE(high.high, 1);
+  const RecallInterval low = MeanRecall(std::vector<double>{0, 0, 0.8});
+  EXPECT_LT(low.low, low.mean);
+  EXPECT_GE(low.low, 0);
 }
 
 TEST(RecallIntervalTest, EqualRecallsAreNoCertainty) {
@@ -59,25 +71,38 @@ TEST(RecallIntervalTest, EqualRecallsAreNoCertainty) {
   EXPECT_EQ(MeanRecall(half).high, 1);
 }
 
-// Recalls of ten rows each, from queries of which a quarter is hard. An interval that took the rows for
-// independent would hold the true mean too seldom.
-TEST(RecallIntervalTest, HoldsTheTrueMean) {
-  std::mt19937 random(1);
-  const double hard = 0.6, easy = 0.98;
-  const double truth = (hard + 3 * easy) / 4;
+// How many of 4,000 intervals, each of `queries` recalls that `recall` draws, hold `truth`.
+template <typename Draw>
+double ShareThatHolds(double truth, int queries, Draw recall) {
   const int trials = 4000;
   int held = 0;
   for (int trial = 0; trial < trials; ++trial) {
     std::vector<double> recalls;
-    for (int query = 0; query < 50; ++query) {
-      std::binomial_distribution<int> found(10, random() % 4 == 0 ? hard : easy);
-      recalls.push_back(found(random) / 10.0);
-    }
+    for (int query = 0; query < queries; ++query) recalls.push_back(recall());
     const RecallInterval interval = MeanRecall(recalls);
     if (interval.low <= truth && truth <= interval.high) ++held;
   }
-  EXPECT_GT(held, trials * 0.92);
-  EXPECT_LT(held, trials * 0.98);
+  return static_cast<double>(held) / trials;
+}
+
+// Recalls of ten rows each, from queries of which a quarter is hard. An interval that took the rows for
+// independent would hold the true mean too seldom.
+TEST(RecallIntervalTest, HoldsTheTrueMean) {
+  std::mt19937 random(1);
+  std::binomial_distribution<int> hard(10, 0.6), easy(10, 0.98);
+  const double share = ShareThatHolds(
+      (0.6 + 3 * 0.98) / 4, 50, [&] { return (random() % 4 == 0 ? hard(random) : easy(random)) / 10.0; });
+  EXPECT_GT(share, 0.92);
+  EXPECT_LT(share, 0.98);
+}
+
+// Near 1 most samples hold only a few queries that miss anything.
+TEST(RecallIntervalTest, HoldsATrueMeanNearOne) {
+  std::mt19937 random(1);
+  for (double truth : {0.95, 0.97}) {
+    std::bernoulli_distribution found(truth);  // one row each
+    EXPECT_GT(ShareThatHolds(truth, 100, [&] { return found(random) ? 1.0 : 0.0; }), 0.92) << truth;
+  }
 }
 
 }  // namespace
