@@ -16,17 +16,15 @@
 //   kFitted: whether offset and step, which the least and the largest component give first, are fitted to
 //     all components once the levels are known, by least squares; a query's step too
 //   Kernels, BestKernels(): integer dot products of levels, as in byte_kernels.hpp
-//   Bytes(dims); Get(code, dims, i); Put(code, dims, i, levels, count), those from i on, where zero bytes
-//   were
-//     before
+//   Bytes(dims); Get(code, dims, i); Put(code, dims, i, levels, count), those from i on, over zero bytes
 //   ErrorShare(dims): what part of an error's norm distances are at most off by, in the error's product with
 //     another vector; 1 is rigorous
 //   LeastDistance(square, code_error, query_error, share): a distance that the query and the encoded vector
 //     are not closer than if `square`, at least 0, is the squared distance of what their codes say, and the
 //     errors are the norms of what codes miss; may be negative, or NaN from corrupt codes
 //   ProductError(code_error, code_norm, query_error, query_norm, share): how far the inner product of what
-//     codes say may be from that of query and vector; the norms are that of what the code says and the
-//     query's
+//     codes say may be from that of query and vector; the norms are that of what the code says and of the
+//     query
 
 #pragma once
 

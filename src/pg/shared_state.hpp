@@ -1,9 +1,9 @@
 // Shared memory: one entry an index, the launcher, the builders, and who writes which file.
 //
 // Locks:
-//   the tranche's one LWLock ("vecckpt")  membership of the hash, builder slots, suspensions, writers,
-//   launcher IndexEntry::mutex (spinlock)          the fields of an entry marked [m]; assignments only under
-//   it atomics                               counters and hints, advisory
+//   the one LWLock ("vecckpt")    membership of the hash, launcher, builder slots, suspensions, writers
+//   IndexEntry::mutex (spinlock)  the fields of an entry marked [m]; assignments only under it
+//   atomics                       counters and hints, advisory
 // Order: LWLock before mutex. Neither is held across a wait, file I/O or an allocation.
 //
 // Entries are looked up by key each time; a pointer is used only under the LWLock (shared is enough).

@@ -13,13 +13,11 @@
 // was seen first is looked at again, and a finding is made only of what cannot have been so at any one time.
 // The facts that this rests on:
 //
-//   - A sequence is given an extent once, in the record that raises next_sequence past it; later its map
-//   entry
-//     can only become "freed", and its extent only be freed or given to a higher sequence.
+//   - A sequence is given an extent once, in the record that raises next_sequence past it. Later its map
+//     entry can only become "freed", and its extent only be freed or given to a higher sequence.
 //   - Entries below `used` never change but for the dead flag, as long as the extent holds their sequence.
 //   - An extent that was taken for map pages stays so.
-//   - While an extent is on the free list its directory page stays as it is; it is taken from the list's
-//   head.
+//   - While an extent is on the free list its directory page stays as it is; it is taken from the head.
 
 #pragma once
 
