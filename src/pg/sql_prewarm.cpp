@@ -5,6 +5,7 @@
 // process. Locks: AccessShareLock on the table, then on the index.
 
 #include "pg/catalog.hpp"
+#include "pg/private_segments.hpp"
 #include "pg/validation.hpp"
 
 #include <memory>
@@ -55,6 +56,18 @@ Held* NewHeld() {
   return held;
 }
 
+// The segments as they are; null where there are none, or replay has not got as far as they have.
+void TakeMapping(Relation index, LogReader* reader, Held* held) {
+  if (!HasPrivateSegments(index)) {
+    MapValidated(index, reader, &held->mapping);
+    return;
+  }
+  ThrowIfFailed(Guard([&] {
+    held->mapping = FindPrivate(KeyOf(index), reader->meta->identity);
+    return Status::Ok();
+  }));
+}
+
 // Returns how many bytes there are.
 uint64 LoadSegment(const Segment& segment) {
   Bytes file = segment.file();
@@ -97,9 +110,7 @@ PGDLLEXPORT Datum vec_prewarm(PG_FUNCTION_ARGS) {
   uint64 bytes = 0;
   LogReader reader;
   Held* held = NewHeld();
-  // Nothing is mapped where replay has not got as far as the segments.
-  if (OpenLog(&reader, index, nullptr) && reader.meta->next_sequence > 0)
-    MapValidated(index, &reader, &held->mapping);
+  if (OpenLog(&reader, index, nullptr) && reader.meta->next_sequence > 0) TakeMapping(index, &reader, held);
   if (held->mapping != nullptr) {
     segments = static_cast<int32>(held->mapping->segments.size());
     for (int32 i = 0; i < segments; i++) bytes += LoadSegment(*held->mapping->segments[i]);
