@@ -159,7 +159,7 @@ CREATE FUNCTION vec_index_info(
     OUT generation bigint, OUT durable_generation bigint, OUT state text, OUT last_error text,
     OUT last_checkpoint timestamp with time zone, OUT last_checkpoint_lsn pg_lsn, OUT warning text
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;  -- it uses subtransactions
 COMMENT ON FUNCTION vec_index_info() IS
     'one row for each vhnsw index of this database, and one for each other index in shared memory';
 
@@ -188,7 +188,7 @@ COMMENT ON COLUMN vec_indexes.file_bytes IS 'size of their files';
 COMMENT ON COLUMN vec_indexes.generation IS 'the current list of segments';
 COMMENT ON COLUMN vec_indexes.durable_generation IS 'the last one that a checkpoint made durable';
 COMMENT ON COLUMN vec_indexes.state IS 'what the builder does with it';
-COMMENT ON COLUMN vec_indexes.last_error IS 'why building or a checkpoint failed last; NULL when it then went well';
+COMMENT ON COLUMN vec_indexes.last_error IS 'why building, a checkpoint or reading the log failed last; NULL when it then went well';
 COMMENT ON COLUMN vec_indexes.last_checkpoint IS 'when the durable generation was made durable';
 COMMENT ON COLUMN vec_indexes.last_checkpoint_lsn IS 'position of the WAL at that time';
 COMMENT ON COLUMN vec_indexes.warning IS 'advice';

@@ -2,6 +2,8 @@
 
 #include "pg/sql_check.hpp"
 
+#include "pg/subtransaction.hpp"
+
 namespace vecckpt {
 namespace {
 
@@ -34,32 +36,9 @@ bool IsDamage(int sqlstate) {
          sqlstate == ERRCODE_IO_ERROR;
 }
 
-// In a subtransaction, so that nothing of a failed read stays. Null, or the server's message in the caller's
-// memory context.
+// Null, or the server's message.
 char* TryCopyPages(IndexCheck* check, BlockNumber first, uint32 count, char* images) {
-  MemoryContext caller = CurrentMemoryContext;
-  ResourceOwner owner = CurrentResourceOwner;
-  char* volatile message = nullptr;
-  BeginInternalSubTransaction(nullptr);
-  MemoryContextSwitchTo(caller);
-  PG_TRY();
-  {
-    CopyPagesOrRaise(check, first, count, images);
-    ReleaseCurrentSubTransaction();
-  }
-  PG_CATCH();
-  {
-    MemoryContextSwitchTo(caller);
-    ErrorData* error = CopyErrorData();
-    if (!IsDamage(error->sqlerrcode)) PG_RE_THROW();
-    FlushErrorState();
-    RollbackAndReleaseCurrentSubTransaction();
-    message = error->message;
-  }
-  PG_END_TRY();
-  MemoryContextSwitchTo(caller);
-  CurrentResourceOwner = owner;
-  return message;
+  return TryInSubtransaction(IsDamage, [=] { CopyPagesOrRaise(check, first, count, images); });
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // The set-returning functions behind vec_indexes and vec_segments (vec_stat's is in sql_stat). An index that
-// is locked by somebody else is shown from shared memory alone, never waited for.
+// is locked by somebody else is shown from shared memory alone, never waited for; one whose log cannot be
+// read likewise, with the error, so that it does not hide all others.
 
 #include "pg/catalog.hpp"
 #include "pg/generation.hpp"
 #include "pg/log_read.hpp"
+#include "pg/subtransaction.hpp"
 
 extern "C" {
 #include "commands/dbcommands.h"
@@ -182,6 +184,13 @@ void PutRow(ReturnSetInfo* result, Datum* values, bool* nulls) {
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+// That this log cannot be read: damaged, without its file, or of another version.
+bool IsOfTheLog(int sqlstate) {
+  return sqlstate == ERRCODE_DATA_CORRUPTED || sqlstate == ERRCODE_INDEX_CORRUPTED ||
+         sqlstate == ERRCODE_IO_ERROR || sqlstate == ERRCODE_UNDEFINED_FILE ||
+         sqlstate == ERRCODE_FEATURE_NOT_SUPPORTED;
+}
+
 void PutIndex(ReturnSetInfo* result, Oid oid) {
   Row row = EmptyRow();
   row.Set(kIndex, ObjectIdGetDatum(oid));
@@ -194,10 +203,13 @@ void PutIndex(ReturnSetInfo* result, Oid oid) {
   IndexKey key = KeyOf(index);
   IndexFields fields = {};
   bool known = shared != nullptr && SnapshotEntry(key, &fields);
-  LogReader reader;
-  if (OpenLog(&reader, index, GetAccessStrategy(BAS_BULKREAD)))
-    FillFromLog(&row, &reader, fields, key, known);
+  char* unreadable = TryInSubtransaction(IsOfTheLog, [&] {
+    LogReader reader;
+    if (OpenLog(&reader, index, GetAccessStrategy(BAS_BULKREAD)))
+      FillFromLog(&row, &reader, fields, key, known);
+  });
   FillFromEntry(&row, key, fields);
+  if (unreadable != nullptr) row.Set(kLastError, CStringGetTextDatum(unreadable));
   if (!known)
     row.Set(kState,
             CStringGetTextDatum(shared == nullptr ? "vecckpt is not preloaded" : "not in shared memory"));

@@ -188,6 +188,25 @@ is($visible, @damages - 1, 'all but one show in the log alone');
 index_check_ok($node, 't0_v', 'the spared index has none');
 unlike(log_since($node, $offset), qr/PANIC|TRAP:|terminated by signal/, 'nothing crashed');
 
+# The view goes on over those that cannot be read, and says why.
+my %shown = map { my ($name, @rest) = split /\|/, $_, -1; ($name => \@rest) } split /\n/,
+  $node->safe_psql('postgres', q(SELECT replace(index::text, '_v', ''), entries, last_error FROM vec_indexes));
+is(scalar(keys %shown), scalar(@names), 'vec_indexes has them all');
+is_deeply($shown{t0}, [ 1648, '' ], 'the spared one as ever');
+my %number = map { $damages[$_][0] => $_ + 1 } 0 .. $#damages;
+foreach my $case (
+	[ 'meta: magic', qr/^index "t\d+_v" has an unexpected page at block 0$/ ],
+	[ 'meta: version', qr/^index "t\d+_v" has format version 9, this library knows version 1$/ ],
+	[ 'meta: page header', qr/^invalid page in block 0 of relation / ],
+	[ 'map: kind', qr/^index "t\d+_v" has an unexpected page at block 1$/ ],
+	[ 'directory: used', qr/^index "t\d+_v" has an unexpected page at block 23$/ ])
+{
+	my ($what, $expected) = @$case;
+	my ($entries, $error) = @{ $shown{"t$number{$what}"} };
+	is($entries, '', "$what: vec_indexes cannot count");
+	like($error, $expected, "$what: and says why");
+}
+
 # REINDEX, as the messages of other functions advise, mends each.
 $node->safe_psql('postgres', "REINDEX INDEX t${_}_v") foreach 1 .. @damages;
 is( $node->safe_psql('postgres', "SELECT count(*) FROM vec_indexes i, vec_index_check(i.index, true) c"),
