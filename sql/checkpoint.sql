@@ -34,6 +34,13 @@ SELECT vec_checkpoint('nothing_v');
 ROLLBACK;
 SELECT v FROM nothing ORDER BY v <-> '{1,2}' LIMIT 1;
 
+-- One that was not built.
+CREATE TABLE mixed AS SELECT '{1,2}'::real[] AS v UNION ALL SELECT '{1,2,3}';
+CREATE INDEX CONCURRENTLY mixed_v ON mixed USING vhnsw (v);
+SELECT vec_checkpoint('mixed_v');
+SELECT state FROM vec_indexes WHERE index = 'mixed_v'::regclass;
+DROP TABLE mixed;
+
 -- Not an index of ours, or nothing at all.
 SELECT vec_checkpoint('t');
 CREATE INDEX t_id ON t (id);

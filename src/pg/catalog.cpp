@@ -59,6 +59,14 @@ void RequireVhnswIndex(Oid oid, const char* partitions) {
   ReleaseSysCache(tuple);
 }
 
+void RequireContents(Relation index) {
+  if (index->rd_rel->relpersistence != RELPERSISTENCE_UNLOGGED || !RecoveryInProgress()) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+           errmsg("unlogged index \"%s\" has no contents during recovery", RelationGetRelationName(index)),
+           errhint("Ask the primary.")));
+}
+
 Relation OpenForReading(Oid oid, const char* partitions) {
   if (shared == nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -72,11 +80,7 @@ Relation OpenForReading(Oid oid, const char* partitions) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
                     errhint("Please REINDEX or drop it.")));
-  if (index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress())
-    ereport(ERROR,
-            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-             errmsg("unlogged index \"%s\" has no contents during recovery", RelationGetRelationName(index)),
-             errhint("Ask the primary.")));
+  RequireContents(index);
   return index;
 }
 

@@ -18,6 +18,9 @@ Relation OpenForLooking(Oid oid);
 // which has no storage.
 void RequireVhnswIndex(Oid oid, const char* partitions);
 
+// Raises an error for an unlogged index during recovery, which has no contents.
+void RequireContents(Relation index);
+
 // A vhnsw index whose log and segments the caller wants to read, under AccessShareLock on its table and on
 // itself, which last until the transaction ends; or an error: the library is not preloaded, it is no such
 // index, or it has no contents now. The caller closes it with NoLock.

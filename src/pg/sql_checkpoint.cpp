@@ -164,10 +164,16 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("cannot checkpoint index \"%s\" on a temporary table", get_rel_name(index_oid)),
                     errdetail("Its segments belong to a session and end with it.")));
+  RequireContents(index);
   IndexKey key = KeyOf(index);
+  IndexFields fields;
+  // While it is being built, whoever builds it has given it an entry.
+  if (!index->rd_index->indisready && !SnapshotEntry(key, &fields))
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
+                    errhint("Please REINDEX or drop it.")));
   Meet(index);
   relation_close(index, AccessShareLock);
-  IndexFields fields;
   uint64 request = DrawRequest();
   SendRequest(key, request);
   if (!WaitForAnswer(key, request, &fields) || fields.outcome == RequestOutcome::kGone)

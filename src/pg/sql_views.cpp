@@ -211,8 +211,9 @@ void PutIndex(ReturnSetInfo* result, Oid oid) {
   FillFromEntry(&row, key, fields);
   if (unreadable != nullptr) row.Set(kLastError, CStringGetTextDatum(unreadable));
   if (!known)
-    row.Set(kState,
-            CStringGetTextDatum(shared == nullptr ? "vecckpt is not preloaded" : "not in shared memory"));
+    row.Set(kState, CStringGetTextDatum(shared == nullptr             ? "vecckpt is not preloaded"
+                                        : index->rd_index->indisready ? "not in shared memory"
+                                                                      : "not valid"));
   relation_close(index, AccessShareLock);
   PutRow(result, row.values, row.nulls);
 }

@@ -41,7 +41,7 @@ is(ask($standby, 'postgres', "SELECT segments, segment_bytes = (SELECT file_byte
 is(ask($standby, 'postgres', 'SELECT count(*) >= 0 FROM vec_progress'), 't', 'vec_progress');
 ask($standby, 'postgres', "SELECT vec_stat_reset('t_v')");
 is(ask($standby, 'postgres', "SELECT searches FROM vec_stat WHERE index = 't_v'::regclass"), '0', 'vec_stat_reset');
-foreach my $function ("vec_recall('u_v')", "vec_suggest_ef('u_v')", "vec_prewarm('u_v')")
+foreach my $function ("vec_recall('u_v')", "vec_suggest_ef('u_v')", "vec_prewarm('u_v')", "vec_checkpoint('u_v')")
 {
 	my ($code, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT $function");
 	like($err, qr/ERROR:  0A000: unlogged index "u_v" has no contents during recovery\n.*HINT/, "$function is refused");
