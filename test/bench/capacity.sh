@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a vhnsw index takes: bytes of its log and of its segments, WAL of an insert, memory and processor time of a build.
-# Writes a table in Markdown; doc/capacity.md quotes it, and test/t/082_capacity.pl checks the formulas it is compared with.
+# Writes a table in Markdown; doc/capacity.md quotes it, and test/t/087_capacity.pl checks the formulas it is compared with.
 #
 #   test/bench/capacity.sh [-n ENTRIES] [-t THREADS] [-r VECTORS.u8bin] >test/bench/capacity.md
 #
