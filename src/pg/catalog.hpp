@@ -14,6 +14,20 @@ int ListVhnswIndexes(Oid** oids);
 // waits.
 Relation OpenForLooking(Oid oid);
 
+// Calls `look` with every index of this database that OpenForLooking opens, one after the other.
+template <typename Look>
+void ForEachIndex(Look look) {
+  Oid* oids;
+  int count = ListVhnswIndexes(&oids);
+  for (int i = 0; i < count; i++) {
+    CHECK_FOR_INTERRUPTS();
+    Relation index = OpenForLooking(oids[i]);
+    if (index == nullptr) continue;
+    look(index);
+    relation_close(index, AccessShareLock);
+  }
+}
+
 // Raises an error unless the OID is that of a vhnsw index. `partitions`: the hint for a partitioned one,
 // which has no storage.
 void RequireVhnswIndex(Oid oid, const char* partitions);

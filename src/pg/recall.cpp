@@ -113,8 +113,7 @@ void* AllocateLarge(uint64 bytes) {
 }
 
 // The rows of the index for a query that are as near as those of the true answer, as a share of these.
-double RecallOf(const RecallTest* test, IndexScanDesc scan, const SampledQuery& query, StoredVector* vector) {
-  (void)test;
+double RecallOf(IndexScanDesc scan, const SampledQuery& query, StoredVector* vector) {
   ScanKeyData key = {};
   key.sk_flags = SK_ORDER_BY | kVectorArgument;
   key.sk_attno = 1;
@@ -216,7 +215,7 @@ uint32 MeasureRecalls(const RecallTest* test, int ef_search, double* recalls, do
     if (sampled.wanted == 0 || !ReadQuery(&reader, sampled, vector)) continue;
     instr_time start;
     INSTR_TIME_SET_CURRENT(start);
-    recalls[measured++] = RecallOf(test, scan, sampled, &query);
+    recalls[measured++] = RecallOf(scan, sampled, &query);
     spent += Since(start);
   }
   vhnswendscan(scan);

@@ -9,11 +9,6 @@
 #include "pg/wall.hpp"
 #include "pg/wait_events.hpp"
 
-extern "C" {
-#include "catalog/pg_am.h"
-#include "utils/acl.h"
-}
-
 namespace vecckpt {
 namespace {
 
@@ -91,19 +86,6 @@ void Meet(Relation index) {
   EnsureEntry(key, 0, RelationGetRelid(index), persistence);
 }
 
-// All indexes of this database. One that somebody holds exclusively is his to make known.
-void MeetIndexes() {
-  Oid* oids;
-  int count = ListVhnswIndexes(&oids);
-  for (int i = 0; i < count; i++) {
-    CHECK_FOR_INTERRUPTS();
-    Relation index = OpenForLooking(oids[i]);
-    if (index == nullptr) continue;
-    Meet(index);
-    relation_close(index, AccessShareLock);
-  }
-}
-
 }  // namespace
 }  // namespace vecckpt
 
@@ -114,7 +96,8 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
   using namespace vecckpt;
   (void)fcinfo;
   RequireLauncher();
-  MeetIndexes();
+  // One that somebody holds exclusively is his to make known.
+  ForEachIndex(Meet);
   uint64 request = DrawRequest();
   IndexKey* keys;
   int count = ListEntries(InvalidOid, &keys);

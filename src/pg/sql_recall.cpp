@@ -11,7 +11,6 @@ extern "C" {
 #include "common/pg_prng.h"
 }
 
-#include <cmath>
 #include <span>
 
 #include "index/recall_interval.hpp"

@@ -29,21 +29,6 @@ void PutCounters(ReturnSetInfo* result, Oid oid, const IndexKey& key) {
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-// Calls `act` for every index of this database that can be looked at.
-template <typename Act>
-void ForEachIndex(Act act) {
-  Oid* oids;
-  int count = ListVhnswIndexes(&oids);
-  for (int i = 0; i < count; i++) {
-    CHECK_FOR_INTERRUPTS();
-    Relation index = OpenForLooking(oids[i]);
-    if (index == nullptr) continue;
-    IndexKey key = KeyOf(index);
-    relation_close(index, AccessShareLock);
-    act(oids[i], key);
-  }
-}
-
 void RequirePreloaded() {
   if (shared != nullptr) return;
   ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -62,7 +47,7 @@ PGDLLEXPORT Datum vec_stat_info(PG_FUNCTION_ARGS) {
   InitMaterializedSRF(fcinfo, 0);
   auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   if (shared != nullptr)
-    ForEachIndex([result](Oid oid, const IndexKey& key) { PutCounters(result, oid, key); });
+    ForEachIndex([result](Relation index) { PutCounters(result, RelationGetRelid(index), KeyOf(index)); });
   return static_cast<Datum>(0);
 }
 

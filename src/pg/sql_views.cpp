@@ -218,22 +218,6 @@ void PutIndex(ReturnSetInfo* result, Oid oid) {
   PutRow(result, row.values, row.nulls);
 }
 
-// Calls `put` for every index of this database that can be looked at.
-template <typename Put>
-void ForEachKnownIndex(Put put) {
-  Oid* oids;
-  int count = ListVhnswIndexes(&oids);
-  for (int i = 0; i < count; i++) {
-    CHECK_FOR_INTERRUPTS();
-    Relation index = OpenForLooking(oids[i]);
-    if (index == nullptr) continue;
-    IndexFields fields;
-    IndexKey key = KeyOf(index);
-    if (shared != nullptr && SnapshotEntry(key, &fields)) put(oids[i], key, fields);
-    relation_close(index, AccessShareLock);
-  }
-}
-
 void PutSegments(ReturnSetInfo* result, Oid oid, const IndexKey& key, const IndexFields& fields) {
   ManifestFacts facts = FactsOf(key, fields, fields.identity, 0, 0);
   facts = FactsOf(key, fields, fields.identity, 0, facts.count);
@@ -287,8 +271,11 @@ PGDLLEXPORT Datum vec_segment_info(PG_FUNCTION_ARGS) {
   using namespace vecckpt;
   InitMaterializedSRF(fcinfo, 0);
   auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-  ForEachKnownIndex([result](Oid oid, const IndexKey& key, const IndexFields& fields) {
-    PutSegments(result, oid, key, fields);
+  ForEachIndex([result](Relation index) {
+    IndexFields fields;
+    IndexKey key = KeyOf(index);
+    if (shared != nullptr && SnapshotEntry(key, &fields))
+      PutSegments(result, RelationGetRelid(index), key, fields);
   });
   return static_cast<Datum>(0);
 }

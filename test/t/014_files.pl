@@ -12,6 +12,7 @@ use Test::More;
 use POSIX qw(mkfifo);
 use File::Copy qw(copy move);
 use File::Path qw(remove_tree);
+use VecDamage;
 use VecTest;
 
 my $kTables = 8;
@@ -25,7 +26,7 @@ setup_vectors($node);
 my @tables = map { "t$_" } 1 .. $kTables;
 my @indexes = map { "${_}_v" } @tables;
 my $load = "CREATE TABLE probes AS SELECT id, random_vector($kDims) AS v FROM generate_series(1, 4) id;\n";
-# The first are large enough for a graph (2 MB), with a flat segment behind it; the others have flat ones only.
+# The first have enough entries for a graph (4,096), with a flat segment behind it; the others have flat ones only.
 foreach my $t (@tables)
 {
 	my $rows = substr($t, 1) <= $kGraphs ? 4200 : 600;
@@ -100,41 +101,6 @@ sub segment_file
 	return $node->safe_psql('postgres',
 		"SELECT '$key{$index}.' || segment || '.seg' FROM vec_segments WHERE index = '$index'::regclass
 		 ORDER BY bytes DESC LIMIT 1");
-}
-
-sub read_bytes
-{
-	my ($path, $offset, $count) = @_;
-	open(my $file, '<:raw', $path) or die "$path: $!";
-	seek($file, $offset, 0);
-	read($file, my $bytes, $count);
-	close $file;
-	return $bytes;
-}
-
-sub write_bytes
-{
-	my ($path, $offset, $bytes) = @_;
-	open(my $file, '+<:raw', $path) or die "$path: $!";
-	seek($file, $offset, 0);
-	print $file $bytes;
-	close $file or die "$path: $!";
-	return;
-}
-
-sub flip
-{
-	my ($path, $offset, $bits) = @_;
-	write_bytes($path, $offset, chr(ord(read_bytes($path, $offset, 1)) ^ ($bits || 1 << int(rand(8)))));
-	return "byte $offset of " . (-s $path) . " flipped";
-}
-
-sub cut
-{
-	my ($path, $size) = @_;
-	my $was = -s $path;
-	truncate($path, $size) or die "$path: $!";
-	return "cut from $was to $size";
 }
 
 # Where the bytes of a segment that mean something are: [offset, size] of the header and of each section.
