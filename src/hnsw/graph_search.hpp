@@ -1,4 +1,4 @@
-// A resumable search of one graph: the stream of design.md section 6.
+// A resumable search of one graph: a *stream* of its nodes, the nearest first.
 //
 // The stream keeps every node it has seen (seen_nodes.hpp). Advance(width) expands the nearest unexpanded
 // node until that node is farther than the width-th nearest seen one (the stream is *closed at width*) or

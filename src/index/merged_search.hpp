@@ -1,4 +1,4 @@
-// One search over all segments and the tail: design.md section 6 without PostgreSQL.
+// One search over all segments and the tail, without PostgreSQL.
 //
 // The caller drives it. Next() says what it needs:
 //   kRerank  fetch the entry `ordinal` (checking `sequence`) from the log, then call Resolve or ResolveGone
