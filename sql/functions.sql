@@ -3,6 +3,7 @@
 -- Values that floating point holds exactly.
 SELECT l2_distance('{0,0}', '{3,4}'), l2_distance('{1,2}', '{1,2}');
 SELECT inner_product('{1,2,3}', '{4,5,6}'), negative_inner_product('{1,2,3}', '{4,5,6}');
+SELECT inner_product('{1,0}', '{0,1}'), negative_inner_product('{1,0}', '{0,1}'), inner_product('{-1}', '{0}');
 SELECT cosine_distance('{1,0}', '{2,0}'), cosine_distance('{1,0}', '{0,3}'), cosine_distance('{1,0}', '{-1,0}');
 SELECT l1_distance('{1,2}', '{-1,5}'), l1_distance('{0}', '{0}');
 

@@ -25,7 +25,7 @@ Datum Distance(FunctionCallInfo fcinfo, Metric metric, double sign) {
   if (!comparable)
     ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                     errmsg("different vector dimensions %u and %u", a.dims, b.dims)));
-  PG_RETURN_FLOAT8(sign * SqlDistance(metric, distance));
+  PG_RETURN_FLOAT8(sign * SqlDistance(metric, distance) + 0.0);  // which makes 0 of -0
 }
 
 }  // namespace
