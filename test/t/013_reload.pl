@@ -33,6 +33,8 @@ CREATE INDEX large_v ON large USING vhnsw (v) WITH (m = 8, ef_construction = 16)
 INSERT INTO small SELECT i, random_vector(8) FROM generate_series(1, 1000) i;
 CREATE TABLE probes AS SELECT id, random_vector(8) AS v FROM generate_series(1, 50) id;
 ));
+# A merge after the checkpoint would make another generation.
+ok(wait_settled($node, $_, ask => 1), "$_ is settled") foreach qw(small_v large_v);
 is($node->safe_psql('postgres', 'SELECT vec_checkpoint()'), '2', 'two indexes are made durable');
 
 my %before = map { $_ => vec_segments($node, $_) } qw(small_v large_v);
