@@ -34,13 +34,6 @@ SELECT vec_checkpoint('nothing_v');
 ROLLBACK;
 SELECT v FROM nothing ORDER BY v <-> '{1,2}' LIMIT 1;
 
--- One that was not built.
-CREATE TABLE mixed AS SELECT '{1,2}'::real[] AS v UNION ALL SELECT '{1,2,3}';
-CREATE INDEX CONCURRENTLY mixed_v ON mixed USING vhnsw (v);
-SELECT vec_checkpoint('mixed_v');
-SELECT state FROM vec_indexes WHERE index = 'mixed_v'::regclass;
-DROP TABLE mixed;
-
 -- Not an index of ours, or nothing at all.
 SELECT vec_checkpoint('t');
 CREATE INDEX t_id ON t (id);
@@ -48,6 +41,19 @@ SELECT vec_checkpoint('t_id');
 SELECT vec_checkpoint('no_such_index');
 SELECT vec_checkpoint(0);
 SELECT vec_checkpoint(NULL) IS NULL AS strict;
+
+-- What a concurrent build leaves that failed in the table, and one that failed when it had a log. Neither is locked, and
+-- there is room in shared memory.
+CREATE TABLE uneven (v real[]);
+INSERT INTO uneven VALUES ('{1,2}'), ('{1,2,3}');
+CREATE INDEX CONCURRENTLY uneven_v ON uneven USING vhnsw (v);
+CREATE INDEX t_failed ON t USING vhnsw (v);
+UPDATE pg_index SET indisready = false, indisvalid = false WHERE indexrelid = 't_failed'::regclass;
+SELECT index, entries, state, last_error FROM vec_indexes WHERE index IN ('uneven_v'::regclass, 't_failed'::regclass) ORDER BY 1;
+SELECT vec_checkpoint('uneven_v');
+SELECT vec_checkpoint('t_failed');
+SELECT vec_checkpoint() >= 1 AS some;
+DROP INDEX uneven_v, t_failed;
 
 -- In a read-only transaction: it writes nothing that belongs to the database.
 BEGIN READ ONLY;
@@ -67,5 +73,5 @@ SET ROLE regress_vecckpt_user;
 SELECT vec_checkpoint() >= 1 AS some;
 SELECT vec_checkpoint('t_v');
 RESET ROLE;
-DROP TABLE t, nothing;
+DROP TABLE t, nothing, uneven;
 DROP ROLE regress_vecckpt_user;

@@ -345,6 +345,12 @@ void WorkOnIndex(Visit* visit) {
   VECCKPT_FAULT_POINT_RAISE(BuilderVisited);
 }
 
+// Of an index that is not ready: whether somebody still builds it, or has failed to.
+bool IsBeingBuilt(const IndexKey& key) {
+  IndexFields fields;
+  return SnapshotEntry(key, &fields) && fields.claim != 0;
+}
+
 // Opens the index if its lock is free. False: somebody else has it.
 bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   if (!ConditionalLockRelationOid(index_oid, AccessShareLock)) {
@@ -385,7 +391,7 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   }
   if (expected != nullptr && (index == nullptr || visit.key != *expected)) {
     if (building)
-      AnswerRequest(*expected, RequestOutcome::kLocked);
+      AnswerRequest(*expected, IsBeingBuilt(*expected) ? RequestOutcome::kLocked : RequestOutcome::kGone);
     else
       LetGo(*expected);
   }

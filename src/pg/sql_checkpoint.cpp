@@ -150,8 +150,8 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
   RequireContents(index);
   IndexKey key = KeyOf(index);
   IndexFields fields;
-  // While it is being built, whoever builds it has given it an entry.
-  if (!index->rd_index->indisready && !SnapshotEntry(key, &fields))
+  // While its graph is being built, whoever builds it has a claim.
+  if (!index->rd_index->indisready && !(SnapshotEntry(key, &fields) && fields.claim != 0))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
                     errhint("Please REINDEX or drop it.")));

@@ -210,10 +210,12 @@ void PutIndex(ReturnSetInfo* result, Oid oid) {
   });
   FillFromEntry(&row, key, fields);
   if (unreadable != nullptr) row.Set(kLastError, CStringGetTextDatum(unreadable));
-  if (!known)
-    row.Set(kState, CStringGetTextDatum(shared == nullptr             ? "vecckpt is not preloaded"
-                                        : index->rd_index->indisready ? "not in shared memory"
-                                                                      : "not valid"));
+  if (shared == nullptr)
+    row.Set(kState, CStringGetTextDatum("vecckpt is not preloaded"));
+  else if (!index->rd_index->indisready && fields.claim == 0)
+    row.Set(kState, CStringGetTextDatum("not ready"));
+  else if (!known)
+    row.Set(kState, CStringGetTextDatum("not in shared memory"));
   relation_close(index, AccessShareLock);
   PutRow(result, row.values, row.nulls);
 }
