@@ -9,17 +9,24 @@ use lib "$FindBin::RealBin/lib";
 use Document;
 use List::Util qw(max min);
 use POSIX qw(ceil);
+use PgvectorTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use VecTest;
 
-# The formulas of doc/capacity.md.
+# The formulas of doc/capacity.md, where an element has so many bytes.
+sub log_slots
+{
+	my ($dims, $bytes) = @_;
+	return max(16, min(676, int(1048576 / ($bytes * $dims))));
+}
+
 sub log_bytes
 {
-	my ($dims) = @_;
-	my $slots = max(16, min(676, int(1048576 / (4 * $dims))));
-	my $pages = 1 + ceil($slots * 4 * $dims / 8160);
+	my ($dims, $bytes) = @_;
+	my $slots = log_slots($dims, $bytes);
+	my $pages = 1 + ceil($slots * $bytes * $dims / 8160);
 	return 8192 * $pages / $slots;
 }
 
@@ -37,7 +44,7 @@ foreach my $row (@rows)
 {
 	my ($dims) = $row->[0] =~ /(\d+)/;
 	my @said = map { tr/,//dr } @$row[ 1 .. 4 ];
-	my @reckoned = map { sprintf('%.0f', $_) } log_bytes($dims), map { segment_bytes($dims, $_, 16) } 'sq8', 'sq4', 'none';
+	my @reckoned = map { sprintf('%.0f', $_) } log_bytes($dims, 4), map { segment_bytes($dims, $_, 16) } 'sq8', 'sq4', 'none';
 	is("@said", "@reckoned", "the table's bytes of a row, $dims dimensions");
 	my @million = map { sprintf('%.2f', $_ / 1000) } @reckoned[ 0, 1 ];
 	is($row->[5], "$million[0] + $million[1] GB", "and of a million");
@@ -48,22 +55,28 @@ seed_random();
 my $node = new_node('node', conf => "full_page_writes = off\nvecckpt.builder = off\n");
 $node->start;
 setup_vectors($node);
-foreach my $case ([ 48, 16 ], [ 128, 16 ], [ 128, 8 ], [ 600, 16 ])
+# What the document says of halfvec is tried where there is one.
+my $pgvector = has_pgvector();
+$node->safe_psql('postgres', 'CREATE EXTENSION vecckpt_pgvector CASCADE') if $pgvector;
+my %BYTES_OF = ('real[]' => 4, halfvec => 2);
+like(slurp_file("$FindBin::RealBin/../../doc/capacity.md"), qr/`halfvec` counts 2 bytes a dimension/, 'doc/capacity.md speaks of halfvec');
+foreach my $case ([ 48, 16, 'real[]' ], [ 128, 16, 'real[]' ], [ 128, 8, 'real[]' ], [ 600, 16, 'real[]' ], [ 600, 16, 'halfvec' ])
 {
-	my ($dims, $m) = @$case;
-	my $slots = max(16, min(676, int(1048576 / (4 * $dims))));
+	my ($dims, $m, $type) = @$case;
+	next if $type eq 'halfvec' && !$pgvector;
+	my $slots = log_slots($dims, $BYTES_OF{$type});
 	my $rows = $slots * ceil(6000 / $slots);
 	$node->safe_psql('postgres', qq(
-CREATE TABLE t (id int, v real[]);
+CREATE TABLE t (id int, v $type);
 INSERT INTO t SELECT i, random_vector($dims + i * 0) FROM generate_series(1, $rows) i));
 	foreach my $kind ('sq8', 'sq4', 'none')
 	{
 		$node->safe_psql('postgres', "CREATE INDEX t_v ON t USING vhnsw (v) WITH (m = $m, quantization = $kind)");
 		my ($log, $files, $nodes) = split /\|/, $node->safe_psql('postgres', q(
 SELECT pg_relation_size('t_v'), sum(bytes), sum(nodes) FROM vec_segments WHERE index = 't_v'::regclass AND kind = 'graph'));
-		is($nodes, $rows, "$dims dimensions, m $m, $kind: a graph of all rows");
+		is($nodes, $rows, "$type, $dims dimensions, m $m, $kind: a graph of all rows");
 		# Beside the extents there are a meta page and a map page.
-		is($log, sprintf('%.0f', $rows * log_bytes($dims) + 2 * 8192), 'the log is as large as the formula says');
+		is($log, sprintf('%.0f', $rows * log_bytes($dims, $BYTES_OF{$type}) + 2 * 8192), 'the log is as large as the formula says');
 		# Levels are drawn at random, so their lists are not exactly as many; a file has a header and parameters besides.
 		my $expected = $rows * segment_bytes($dims, $kind, $m);
 		my $upper    = $rows * (4 * $m + 8) / ($m - 1);
@@ -74,13 +87,15 @@ SELECT pg_relation_size('t_v'), sum(bytes), sum(nodes) FROM vec_segments WHERE i
 	$node->safe_psql('postgres', 'DROP TABLE t');
 }
 
-# ---- WAL of inserts: 4 bytes a dimension and about 130 more
-foreach my $dims (128, 768)
+# ---- WAL of inserts: the vector's bytes and about 130 more
+foreach my $case ([ 128, 'real[]' ], [ 768, 'real[]' ], [ 768, 'halfvec' ])
 {
+	my ($dims, $type) = @$case;
+	next if $type eq 'halfvec' && !$pgvector;
 	$node->safe_psql('postgres', qq(
-CREATE TABLE source AS SELECT i AS id, random_vector($dims + i * 0) AS v FROM generate_series(1, 700) i;
-CREATE TABLE plain (id int, v real[]);
-CREATE TABLE indexed (id int, v real[]);
+CREATE TABLE source AS SELECT i AS id, random_vector($dims + i * 0)::$type AS v FROM generate_series(1, 700) i;
+CREATE TABLE plain (id int, v $type);
+CREATE TABLE indexed (id int, v $type);
 CREATE INDEX ON indexed USING vhnsw (v);
 ));
 	my %wal;
@@ -94,7 +109,7 @@ INSERT INTO $table SELECT * FROM source OFFSET 100;
 SELECT pg_current_wal_insert_lsn() - :'lsn'));
 	}
 	my $each = ($wal{indexed} - $wal{plain}) / 600;
-	cmp_ok(abs($each - (4 * $dims + 130)), '<', 60, "WAL of an insert, $dims dimensions") or diag("$each bytes");
+	cmp_ok(abs($each - ($BYTES_OF{$type} * $dims + 130)), '<', 60, "WAL of an insert, $type, $dims dimensions") or diag("$each bytes");
 	$node->safe_psql('postgres', 'DROP TABLE source, plain, indexed');
 }
 

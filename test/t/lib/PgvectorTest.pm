@@ -15,15 +15,20 @@ use Test::More;
 use VecData;
 use VecTest;
 
-our @EXPORT = qw(require_pgvector sample_vectors create_samples insert_samples %CLASS_OF class_index);
+our @EXPORT = qw(has_pgvector require_pgvector sample_vectors create_samples insert_samples %CLASS_OF class_index);
 
 our %CLASS_OF = ('<->' => 'l2', '<#>' => 'ip', '<=>' => 'cosine', '<+>' => 'l1');
+
+sub has_pgvector
+{
+	my ($folder) = run_command([ 'pg_config', '--sharedir' ]);
+	return -f "$folder/extension/vector.control";
+}
 
 # Skips the whole file where the server has no pgvector.
 sub require_pgvector
 {
-	my ($folder) = run_command([ 'pg_config', '--sharedir' ]);
-	plan(skip_all => 'pgvector is not installed') unless -f "$folder/extension/vector.control";
+	plan(skip_all => 'pgvector is not installed') unless has_pgvector();
 	return;
 }
 
