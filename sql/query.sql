@@ -20,6 +20,9 @@ EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <#> '{10,20}' LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY l2_distance(v, '{10,20}') LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE v <-> '{10,20}' < 1;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM docs;
+-- The planner offers two distances of the operator to the index together, which has rows in the order of one.
+EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <-> '{10,20}', v <-> '{30,20}' LIMIT 2;
+SELECT id FROM docs ORDER BY v <-> '{10,20}', v <-> '{30,20}' LIMIT 2;
 SET enable_seqscan = off;
 -- From version 18 on a plan tells what of it is disabled.
 CREATE FUNCTION plan_of(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -34,6 +37,7 @@ BEGIN
 END $$;
 SELECT plan_of($$SELECT id FROM docs WHERE v <-> '{10,20}' < 1$$);
 SELECT plan_of($$SELECT v FROM docs WHERE v = '{10,20}'$$);
+SELECT plan_of($$SELECT id FROM docs ORDER BY v <-> '{10,20}', v <-> '{30,20}' LIMIT 2$$);
 
 -- Distances ascend, filters apply, and a filter that keeps few rows still fills the LIMIT.
 SELECT count(*), bool_and(ascends) AS ascend

@@ -3,7 +3,7 @@
 // A search visits about ef_search nodes of each graph level 0 neighbourhood, whatever the table's size, reads
 // the exact vectors of a few, and scans the tail. The estimate counts distance computations as operator
 // calls: ef nodes of 2m links each, of which about a third are new, and one random page a re-ranked entry.
-// Without an ORDER BY the index cannot be used at all.
+// Without an ORDER BY the index cannot be used at all, nor for the distances from two queries.
 
 #include "pg/access_method.hpp"
 #include "pg/log_read.hpp"
@@ -30,7 +30,7 @@ void vhnswcostestimate(PlannerInfo* root, IndexPath* path, double loop_count, Co
   *selectivity = 1;
   *correlation = 0;
   *pages = 0;
-  if (path->indexorderbys == NIL) {
+  if (list_length(path->indexorderbys) != 1) {
     // Some plan shapes look at the cost of a path that will not be used; infinity keeps it out of all.
     *startup_cost = *total_cost = std::numeric_limits<double>::infinity();
     DisablePath(&path->path);
