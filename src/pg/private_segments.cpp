@@ -39,8 +39,15 @@ struct PrivateIndex {
   std::shared_ptr<const IndexMapping> mapping = std::make_shared<IndexMapping>();
   std::vector<PlannedJob> plan;
   PlannedFor settled;   // when there was nothing left to do
-  uint32 failures = 0;  // of scans' builds, since the last that did not fail
+  uint32 failures = 0;  // of scans' builds, since the last that did not fail; ended by an error or not
   TimestampTz retry_at = 0;
+
+  // Scans do with the segments there are for a while.
+  void PutOff() {
+    failures = Min(failures + 1, kMaxBackoffShift);
+    retry_at = GetCurrentTimestamp() + int64{USECS_PER_SEC} * (int64{1} << failures);
+    settled = PlannedFor();
+  }
 };
 
 using Indexes = std::map<IndexKey, PrivateIndex>;
@@ -63,12 +70,15 @@ struct JobObjects {
 
 struct JobState {
   JobObjects* objects;
+  PrivateIndex* unfinished;  // the index, until the job has ended well or badly
 };
 
 // Runs for ERROR and FATAL alike. The file has no need of its name by then.
 void CleanUp(int code, Datum argument) {
   (void)code;
   auto* state = reinterpret_cast<JobState*>(DatumGetPointer(argument));
+  // Cancelled, say: a scan that may not take as long as this job must not begin with it every time.
+  if (PrivateIndex* index = std::exchange(state->unfinished, nullptr)) index->PutOff();
   JobObjects* objects = std::exchange(state->objects, nullptr);
   if (objects == nullptr) return;
   Guard([objects] {
@@ -205,7 +215,7 @@ Failure Wait(JobObjects* objects) {
 
 // Runs the first of the plan's jobs. What the log's pages or an interrupt raise comes through.
 Failure RunPlanned(LogReader* reader, PrivateIndex* index) {
-  JobState state = {nullptr};
+  JobState state = {nullptr, index};
   Failure failure;
   PG_ENSURE_ERROR_CLEANUP(CleanUp, PointerGetDatum(&state));
   {
@@ -217,6 +227,7 @@ Failure RunPlanned(LogReader* reader, PrivateIndex* index) {
     failure = Submit(reader, planned, *index, state.objects);
     if (!failure.failed()) failure = Wait(state.objects);
     if (!failure.failed()) failure = Guard([&] { return Adopt(planned, *state.objects, index); });
+    state.unfinished = nullptr;
   }
   PG_END_ENSURE_ERROR_CLEANUP(CleanUp, PointerGetDatum(&state));
   CleanUp(0, PointerGetDatum(&state));
@@ -310,9 +321,7 @@ void PutOffPrivate(Relation index, const Failure& failure) {
   auto found = PrivateIndexes().find(KeyOf(index));
   if (found != PrivateIndexes().end()) {
     PrivateIndex& put_off = found->second;
-    put_off.failures = Min(put_off.failures + 1, kMaxBackoffShift);
-    put_off.retry_at = GetCurrentTimestamp() + int64{USECS_PER_SEC} * (int64{1} << put_off.failures);
-    put_off.settled = PlannedFor();
+    put_off.PutOff();
     if (corrupt)
       ThrowIfFailed(Guard([&] {
         put_off.mapping = std::make_shared<IndexMapping>();
