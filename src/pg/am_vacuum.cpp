@@ -25,8 +25,50 @@ void TellBuilder(Relation index) {
   if (MarkVacuumed(key)) WakeBuilder(key.database);
 }
 
+struct Flagging {
+  Relation index;
+  double flagged;  // entries, so far
+};
+
+// Runs for ERROR and FATAL alike: the next vacuum does not flag them again.
+void TellOfFlagged(int code, Datum argument) {
+  (void)code;
+  auto* flagging = reinterpret_cast<Flagging*>(DatumGetPointer(argument));
+  if (flagging->flagged > 0) TellBuilder(flagging->index);
+}
+
 IndexBulkDeleteResult* NewStats() {
   return static_cast<IndexBulkDeleteResult*>(palloc0(sizeof(IndexBulkDeleteResult)));
+}
+
+void FlagAll(LogReader* reader, IndexBulkDeleteCallback callback, void* callback_state, Flagging* flagging) {
+  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
+  uint32* dead = static_cast<uint32*>(palloc(sizeof(uint32) * kMaxSlots));
+  for (uint64 sequence = reader->meta->first_sequence; sequence < reader->meta->next_sequence; sequence++) {
+    DelayVacuum();
+    if (!ReadDirectory(reader, sequence, copy)) continue;
+    uint32 count = 0;
+    for (uint32 i = 0; i < copy->header.used; i++)
+      if (!(copy->slots[i].flags & kSlotDead) && callback(&copy->slots[i].tid, callback_state))
+        dead[count++] = i;
+    if (count == 0) continue;
+    VECCKPT_FAULT_POINT_RAISE(VacuumExtent);
+    int now =
+        FlagDead(reader->index, reader->meta->pages_per_extent, copy->header.extent, sequence, dead, count);
+    if (now > 0) flagging->flagged += now;
+  }
+  pfree(dead);
+  pfree(copy);
+}
+
+// FlagAll, and tells the builder. Returns how many.
+double FlagAndTell(LogReader* reader, IndexBulkDeleteCallback callback, void* callback_state) {
+  Flagging flagging = {reader->index, 0};
+  PG_ENSURE_ERROR_CLEANUP(TellOfFlagged, PointerGetDatum(&flagging));
+  { FlagAll(reader, callback, callback_state, &flagging); }
+  PG_END_ENSURE_ERROR_CLEANUP(TellOfFlagged, PointerGetDatum(&flagging));
+  TellOfFlagged(0, PointerGetDatum(&flagging));
+  return flagging.flagged;
 }
 
 }  // namespace
@@ -36,26 +78,7 @@ IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteRes
   if (stats == nullptr) stats = NewStats();
   LogReader reader;
   if (!OpenLog(&reader, info->index, info->strategy)) return stats;
-  ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
-  uint32* dead = static_cast<uint32*>(palloc(sizeof(uint32) * kMaxSlots));
-  double flagged = 0;
-  for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
-    DelayVacuum();
-    if (!ReadDirectory(&reader, sequence, copy)) continue;
-    uint32 count = 0;
-    for (uint32 i = 0; i < copy->header.used; i++)
-      if (!(copy->slots[i].flags & kSlotDead) && callback(&copy->slots[i].tid, callback_state))
-        dead[count++] = i;
-    if (count == 0) continue;
-    VECCKPT_FAULT_POINT_RAISE(VacuumExtent);
-    int now =
-        FlagDead(info->index, reader.meta->pages_per_extent, copy->header.extent, sequence, dead, count);
-    if (now > 0) flagged += now;
-  }
-  stats->tuples_removed += flagged;
-  if (flagged > 0) TellBuilder(info->index);
-  pfree(dead);
-  pfree(copy);
+  stats->tuples_removed += FlagAndTell(&reader, callback, callback_state);
   return stats;
 }
 

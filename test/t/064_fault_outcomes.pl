@@ -1,5 +1,5 @@
-# What exactly follows from some failures: of fsync, of a checkpoint behind the rename, of the builder's visits, of a crash
-# before CREATE INDEX commits.
+# What exactly follows from some failures: of fsync, of a checkpoint behind the rename, of the builder's visits, of VACUUM,
+# of a crash before CREATE INDEX commits.
 
 use strict;
 use warnings;
@@ -97,6 +97,26 @@ exact_everywhere($node, 't', 'every row once');
 clear_faults($node);
 ok(wait_sealed($node, 't_v'), 'it goes on by itself');
 ok(wait_until('no error', sub { state() =~ /^0\|[tf]\|$/ }), 'and the error is forgotten');
+
+# ---- What a VACUUM has flagged as dead before it fails is counted: the next one does not flag it again.
+sub bitmaps { return grep { /\.live$/ } vec_files($node, index_key($node, 'other_v')) }
+
+$node->safe_psql('postgres',
+	'DELETE FROM other WHERE id IN (SELECT id FROM other ORDER BY id LIMIT 10) OR id IN (SELECT id FROM other ORDER BY id OFFSET 500 LIMIT 10)'
+);
+set_fault($node, 'VacuumExtent', 'wait');
+my $vacuum = $node->background_psql('postgres', on_error_stop => 0);
+# Whoever has a snapshot for a moment, a worker too, keeps dead rows.
+foreach my $attempt (1 .. 5)
+{
+	$vacuum->query_until(qr/go/, "\\echo go\nVACUUM (INDEX_CLEANUP ON) other;\n");
+	last if wait_waiting($node, 'VacuumExtent', 10);
+}
+set_fault($node, 'VacuumExtent', 'error');
+let_go($node, 'VacuumExtent');
+ok(wait_fired($node, 'VacuumExtent'), 'a VACUUM fails between two extents');
+ok(wait_until('a bitmap', sub { bitmaps() > 0 }), 'the dead of the first are counted');
+$vacuum->quit;
 
 # ---- A crash before CREATE INDEX commits, when its segments were durable already. PostgreSQL leaves the relation's file;
 # ours go, and no builder stays for them.
