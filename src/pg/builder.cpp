@@ -46,6 +46,8 @@ struct BuilderState {
   TimestampTz idle_since;
   IndexKey counted;  // the index whose dead entries are being counted, its flag taken
   bool counting;
+  IndexKey visited;  // the index being visited, if it has been opened
+  bool opened;
 };
 
 BuilderState state;  // static: lives across longjmp and into BuilderExit
@@ -370,6 +372,8 @@ bool VisitIndex(Oid index_oid, const IndexKey* expected) {
   if (ours) {
     visit.index = index;
     visit.key = KeyOf(index);
+    state.visited = visit.key;
+    state.opened = true;
     BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
     if (OpenLog(&visit.reader, index, strategy)) {
       const MetaPage* meta = visit.reader.meta;
@@ -409,6 +413,7 @@ Oid OidNow(Oid index_oid, const IndexKey* expected) {
 
 // VisitIndex in a transaction of its own; an error is recorded for the index, and the others go on.
 void VisitGuarded(Oid index_oid, const IndexKey* expected) {
+  state.opened = false;
   StartTransactionCommand();
   MemoryContext caller = MemoryContextSwitchTo(state.context);
   PG_TRY();
@@ -428,15 +433,17 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
     AbortCurrentTransaction();
     RESUME_INTERRUPTS();
     RestoreVacuumed();
-    if (expected != nullptr) {
+    // The hints are taken by now, whether they led here or the catalog did.
+    const IndexKey* key = expected != nullptr ? expected : state.opened ? &state.visited : nullptr;
+    if (key != nullptr) {
       TimestampTz now = GetCurrentTimestamp();
-      ChangeEntry(*expected, [&](IndexFields& f) {
+      ChangeEntry(*key, [&](IndexFields& f) {
         NoteFailure(&f, FailedIn::kVisit, error->sqlerrcode, error->message, now);
       });
-      AnswerRequest(*expected, RequestOutcome::kFailed);
-      const char* doing = Doing(*expected);
-      ChangeEntry(*expected, [doing](IndexFields& f) { UpdateClaim(f, doing); });
-      MarkWork(*expected);
+      AnswerRequest(*key, RequestOutcome::kFailed);
+      const char* doing = Doing(*key);
+      ChangeEntry(*key, [doing](IndexFields& f) { UpdateClaim(f, doing); });
+      MarkWork(*key);
     }
   }
   PG_END_TRY();

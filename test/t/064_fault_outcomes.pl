@@ -88,9 +88,13 @@ is(vec_segments($node, 't_v'), $segments, 'nothing was built again');
 $node->restart;
 is(vec_segments($node, 't_v'), $segments, 'nor after a restart');
 
-# ---- A builder that cannot read an index goes on when it can.
-set_fault($node, 'SealRead', 'fail');
+# ---- A builder that cannot read an index goes on when it can. It comes to this one by the catalog, as it does when it starts.
+$node->append_conf('postgresql.conf', 'vecckpt.builder = off');
+$node->reload;
 insert('t', 300);
+set_fault($node, 'SealRead', 'fail');
+$node->append_conf('postgresql.conf', 'vecckpt.builder = on');
+$node->restart;
 ok(wait_until('the error', sub { state() =~ /fault point SealRead/ }), 'a visit fails, vec_indexes says why');
 like(checkpoint(), qr/fault point SealRead/, 'so does vec_checkpoint()');
 exact_everywhere($node, 't', 'every row once');
