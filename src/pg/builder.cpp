@@ -320,6 +320,7 @@ void WorkOnIndex(Visit* visit) {
   // A generation of this server's run was written here, verified as it was.
   if (visit->fields.verified)
     ThrowIfFailed(Guard([&] {
+      work->verified.clear();  // ids of segments that are gone do not come back
       for (const auto& segment : work->mapping->segments) work->verified.insert(segment->id());
       return Status::Ok();
     }));
