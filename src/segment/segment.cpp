@@ -294,7 +294,7 @@ Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path) {
 bool Segment::ColdForSearch() const {
   const Bytes links = section(SectionKind::kLinks0);
   const uint32_t number = searches_.fetch_add(1, std::memory_order_relaxed);
-  if (number == 0) {
+  if (number == 0 && kind() == SegmentKind::kGraph) {
     ExpectLookups(codes());
     ExpectLookups(links);
   }
