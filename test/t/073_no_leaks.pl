@@ -44,7 +44,7 @@ END $$;
 sub held
 {
 	my ($pid) = @_;
-	my @maps = grep { m{/vector-ckpt/} } split /\n/, slurp_file("/proc/$pid/maps");
+	my @maps = mappings($pid);
 	my @descriptors = grep { m{/vector-ckpt/|eventfd} } map { readlink($_) || '' } glob "/proc/$pid/fd/*";
 	return (scalar(@maps), scalar(grep { /\(deleted\)/ } @maps), scalar(@descriptors));
 }

@@ -21,7 +21,7 @@ our @EXPORT = qw(
   exact_everywhere all_exact_everywhere rows_differ scan_differences all_differences probes_differ probes_ok plan_uses_index
   index_check_ok all_checks_ok ask
   wait_until vacuum_dead log_since log_size wait_log_since
-  mapped_and_open
+  mappings mapped_and_open
   vec_dir vec_files vec_segments wait_sealed wait_settled index_key
   server_pids kill_server kill_pid exited start_again wait_alive
   client stop_clients);
@@ -354,12 +354,20 @@ sub wait_settled
 		$params{seconds});
 }
 
+# Of each mapping that a process has of a file in vector-ckpt, the line of /proc that is about the file's first byte: advice on
+# parts of a mapping splits it into several lines.
+sub mappings
+{
+	my ($pid) = @_;
+	return grep { m{^\S+ \S+ 0+ .*/vector-ckpt/} } split /\n/, slurp_file("/proc/$pid/maps");
+}
+
 # How many files of vector-ckpt a session, or the process of a pid, has mapped and how many it has open.
 sub mapped_and_open
 {
 	my ($process) = @_;
 	my $pid = ref $process ? $process->query_safe('SELECT pg_backend_pid()') : $process;
-	my @maps = grep { m{/vector-ckpt/} } split /\n/, slurp_file("/proc/$pid/maps");
+	my @maps = mappings($pid);
 	my @descriptors = grep { m{/vector-ckpt/} } map { readlink($_) || '' } glob "/proc/$pid/fd/*";
 	return (scalar(@maps), scalar(@descriptors));
 }
