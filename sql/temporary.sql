@@ -31,6 +31,7 @@ SELECT * FROM vec_index_check('t_v', true);
 -- Nobody else knows of it.
 SELECT count(*) FROM vec_indexes WHERE index = 't_v'::regclass;
 SELECT vec_checkpoint('t_v');
+SELECT vec_stat_reset('t_v');
 SELECT segments = private_segments() AS segments, segment_bytes > 0 AS segment_bytes FROM vec_prewarm('t_v');
 
 -- Few new rows are scanned, many sealed by the next scan.

@@ -70,6 +70,11 @@ PGDLLEXPORT Datum vec_stat_reset_one(PG_FUNCTION_ARGS) {
   RequirePreloaded();
   RequireVhnswIndex(oid, "Reset the counters of its partitions' indexes.");
   Relation index = relation_open(oid, AccessShareLock);
+  // Its key may be that of a permanent one.
+  if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("index \"%s\" on a temporary table has no counters", RelationGetRelationName(index))));
   ResetCounters(KeyOf(index));
   relation_close(index, AccessShareLock);
   PG_RETURN_VOID();
