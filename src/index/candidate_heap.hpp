@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "hnsw/lazy_heap.hpp"
@@ -35,6 +36,13 @@ struct ResolvedRow {
   uint32_t node;  // whose first entry it is; kNoNode for its other entries and for the tail
 };
 
+// The place of a row in the order of rows: by distance, then by position.
+struct RowKey {
+  double distance;
+  uint64_t sequence;
+  uint64_t ordinal;
+};
+
 // True if `a` comes after `b`; NaN after everything.
 inline bool DistanceAfter(double a, double b) {
   return std::isnan(b) ? false : std::isnan(a) || a > b;
@@ -45,10 +53,18 @@ inline bool After(const Candidate& a, const Candidate& b) {
   return std::tie(a.source, a.node) > std::tie(b.source, b.node);
 }
 
-inline bool After(const ResolvedRow& a, const ResolvedRow& b) {
+inline bool After(const RowKey& a, const RowKey& b) {
   if (DistanceAfter(a.distance, b.distance)) return true;
   if (DistanceAfter(b.distance, a.distance)) return false;
   return std::tie(a.sequence, a.ordinal) > std::tie(b.sequence, b.ordinal);
+}
+
+inline RowKey KeyOfRow(const ResolvedRow& row) {
+  return {row.distance, row.sequence, row.ordinal};
+}
+
+inline bool After(const ResolvedRow& a, const ResolvedRow& b) {
+  return After(KeyOfRow(a), KeyOfRow(b));
 }
 
 // A binary heap in a vector, the item that comes first on top.
@@ -73,9 +89,23 @@ class MergeHeap {
   // Keeps the memory.
   void Clear() { items_.clear(); }
 
-  // Adds many: no other call until Heapify.
+  size_t size() const { return items_.size(); }
+
+  // Adds many: no other call but KeepFirst until Heapify.
   void Append(const Item& item) { items_.push_back(item); }
+  // Lets go of all items but the `count` that come first, and of no fewer than one. The first of those that
+  // go. REQUIRES: there are more.
+  Item KeepFirst(size_t count) {
+    const auto cut = items_.begin() + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(items_.begin(), cut, items_.end(),
+                     [](const Item& a, const Item& b) { return After(b, a); });
+    const Item first_gone = *cut;
+    items_.resize(count);
+    return first_gone;
+  }
   void Heapify() { std::make_heap(items_.begin(), items_.end(), Order()); }
+  // All items, in no order; the heap is empty then.
+  std::vector<Item> TakeAll() { return std::exchange(items_, {}); }
 
  private:
   struct Order {

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "index/candidate_heap.hpp"
+#include "base/open_set.hpp"
 #include "index/segment_source.hpp"
 
 namespace vecckpt {
@@ -19,6 +19,8 @@ namespace {
 
 constexpr uint32_t kTail = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+constexpr size_t kLeastHeld = 100;     // entries of the tail
+constexpr size_t kExpectedAsked = 32;  // entries
 
 }  // namespace
 
@@ -29,7 +31,13 @@ struct MergedSearch::State {
   size_t source_count = 0;
   WaitingCandidates waiting;
   MergeHeap<ResolvedRow> resolved;
+  std::vector<ResolvedRow> late;
+  bool late_sorted = false;
+  OpenSet<uint64_t, kUnlimited> asked;  // positions of entries of segments
+  uint64_t slots_per_extent = 0;
   uint64_t tail_entries = 0;
+  size_t most_held = 0;               // of the tail's entries
+  std::optional<RowKey> exact_floor;  // of those that are not held
 
   bool started = false;
   bool first_closing_done = false;
@@ -53,10 +61,18 @@ struct MergedSearch::State {
   size_t MemoryBytes() const;
   SegmentSource* LowestFloor();
   bool NothingIsNearer(double distance, const SegmentSource* lowest);
+  bool HasMore() const;
+  bool MayBeBeyondExactFloor(double distance) const;
+  uint64_t PositionOf(uint64_t ordinal, uint64_t sequence) const;
+  void HoldNearest();
+  void GiveUp();
   Status CloseStreams();
   Status AdvanceStream(uint32_t source);
   Result<bool> BeginRerank(Step* step);
   bool EmitNearest(Step* step);
+  bool EmitLate(Step* step);
+  void Emit(const ResolvedRow& row, Step* step);
+  Step Ending();
   void SkipOrdinal();
   void CountOut(const ResolvedRow& row);
   Status Corrupt(const Segment& segment, const std::string& what);
@@ -67,7 +83,12 @@ void MergedSearch::State::Clear() {
   source_count = 0;
   waiting.Clear();
   resolved.Clear();
+  late.clear();
+  late_sorted = false;
+  asked.Clear();
+  exact_floor.reset();
   tail_entries = 0;
+  slots_per_extent = 0;
   started = first_closing_done = limit_reached = false;
   max_seen = max_memory = kUnlimited;
   expects_resolution = false;
@@ -83,7 +104,8 @@ uint64_t MergedSearch::State::SeenCount() const {
 }
 
 size_t MergedSearch::State::MemoryBytes() const {
-  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + query.size() * sizeof(float);
+  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + asked.memory_bytes() +
+                 late.size() * sizeof(ResolvedRow) + query.size() * sizeof(float);
   for (const SegmentSource& source : sources()) bytes += sizeof(source) + source.memory_bytes();
   return bytes;
 }
@@ -106,6 +128,37 @@ SegmentSource* MergedSearch::State::LowestFloor() {
 bool MergedSearch::State::NothingIsNearer(double distance, const SegmentSource* lowest) {
   return (waiting.empty() || distance <= waiting.top().bound) &&
          (lowest == nullptr || distance <= lowest->floor());
+}
+
+// True unless every row has been emitted.
+bool MergedSearch::State::HasMore() const {
+  return !waiting.empty() || !resolved.empty() || exact_floor.has_value() ||
+         std::any_of(sources().begin(), sources().end(),
+                     [](const SegmentSource& source) { return source.waits() || !source.Exhausted(); });
+}
+
+// True if an entry of the tail that is not held may come before a row of this distance.
+bool MergedSearch::State::MayBeBeyondExactFloor(double distance) const {
+  return exact_floor.has_value() && !DistanceAfter(exact_floor->distance, distance);
+}
+
+uint64_t MergedSearch::State::PositionOf(uint64_t ordinal, uint64_t sequence) const {
+  return sequence * slots_per_extent + ordinal % slots_per_extent;
+}
+
+// Lets go of the tail's farthest entries. REQUIRES: not started, more than most_held.
+void MergedSearch::State::HoldNearest() {
+  const RowKey first_gone = KeyOfRow(resolved.KeepFirst(most_held));
+  if (!exact_floor || After(*exact_floor, first_gone)) exact_floor = first_gone;
+}
+
+// Stops looking at what has been seen. What was found by then is not lost: it counts as late.
+void MergedSearch::State::GiveUp() {
+  limit_reached = true;
+  for (SegmentSource& source : sources()) source.GiveUp();
+  waiting.Clear();
+  const std::vector<ResolvedRow> rows = resolved.TakeAll();
+  late.insert(late.end(), rows.begin(), rows.end());
 }
 
 Status MergedSearch::State::AdvanceStream(uint32_t index) {
@@ -157,6 +210,13 @@ Result<bool> MergedSearch::State::BeginRerank(Step* step) {
   const uint64_t ordinal = (*ordinals)[candidate.next];
   const ExtentRecord* record = segment.ExtentOf(ordinal);
   if (record == nullptr) return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " has no extent");
+  const uint64_t position = PositionOf(ordinal, record->sequence);
+  if (position < segment.range().begin || position >= segment.range().end) {
+    return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " lies out of its range");
+  }
+  if (!asked.Insert(position)) {
+    return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " stands in it twice");
+  }
 
   const bool first = candidate.next == 0;
   current = {0, ordinal, record->sequence, 0, candidate.source, first ? candidate.node : kNoNode};
@@ -184,25 +244,56 @@ void MergedSearch::State::SkipOrdinal() {
   expects_resolution = false;
 }
 
-// Emits the nearest resolved row. False if it is dropped instead.
+void MergedSearch::State::Emit(const ResolvedRow& row, Step* step) {
+  ++counters.emitted;
+  step->action = Action::kEmit;
+  step->ordinal = row.ordinal;
+  step->sequence = row.sequence;
+  step->distance = row.distance;
+  step->locator = row.locator;
+  step->segment_id = row.source == kTail ? 0 : source(row.source).segment().id();
+}
+
+// Emits the nearest resolved row. False if it is late and cannot come now.
 bool MergedSearch::State::EmitNearest(Step* step) {
   current = resolved.top();
   resolved.Pop();
   if (options.iterative == IterativeScan::kStrictOrder && DistanceAfter(last_distance, current.distance)) {
-    ++counters.dropped;
+    ++counters.late;
     CountOut(current);
+    if (options.late_rows_come) late.push_back(current);
     return false;
   }
   last_distance = current.distance;
-  ++counters.emitted;
   if (current.source != kTail && current.node != kNoNode) source(current.source).CountReturned();
-  step->action = Action::kEmit;
-  step->ordinal = current.ordinal;
-  step->sequence = current.sequence;
-  step->distance = current.distance;
-  step->locator = current.locator;
-  step->segment_id = current.source == kTail ? 0 : source(current.source).segment().id();
+  Emit(current, step);
   return true;
+}
+
+// Emits the nearest late row; false if there is none.
+bool MergedSearch::State::EmitLate(Step* step) {
+  if (late.empty()) return false;
+  if (!late_sorted) {
+    std::sort(late.begin(), late.end(), [](const auto& a, const auto& b) { return After(a, b); });
+    late_sorted = true;
+  }
+  current = late.back();
+  late.pop_back();
+  Emit(current, step);
+  return true;
+}
+
+// What is left to say when nothing waits and nothing is resolved.
+MergedSearch::Step MergedSearch::State::Ending() {
+  Step step;
+  if (limit_reached) {
+    step.action = Action::kLimit;
+  } else if (exact_floor) {
+    step.action = Action::kMoreExact;
+  } else if (!EmitLate(&step)) {
+    step.action = HasMore() ? Action::kLimit : Action::kDone;
+  }
+  return step;
 }
 
 MergedSearch::MergedSearch() : state_(std::make_unique<State>()) {}
@@ -215,6 +306,8 @@ void MergedSearch::Restart(const SearchOptions& options, const float* query) {
   state_->Clear();
   state_->options = options;
   state_->query.assign(query, query + options.dims);
+  state_->asked.Reset(kExpectedAsked);
+  state_->most_held = std::max<size_t>(options.memory_limit / (4 * sizeof(ResolvedRow)), kLeastHeld);
 }
 
 void MergedSearch::Clear() {
@@ -230,6 +323,7 @@ Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment,
     return Status::InvalidArgument("segment \"" + segment->path() + "\" has other dimensions or metric");
   }
   if (segment->node_count() == 0) return Status::Ok();
+  state.slots_per_extent = header.slots_per_extent;
   const uint32_t index = static_cast<uint32_t>(state.source_count);
   if (index == state.all_sources.size()) state.all_sources.emplace_back();
   ++state.source_count;
@@ -241,8 +335,12 @@ Status MergedSearch::AddSegment(std::shared_ptr<const Segment> segment,
 }
 
 void MergedSearch::AddExact(uint64_t ordinal, uint64_t sequence, double distance, uint64_t locator) {
-  state_->resolved.Append({distance, ordinal, sequence, locator, kTail, kNoNode});
-  ++state_->tail_entries;
+  State& state = *state_;
+  const ResolvedRow row = {distance, ordinal, sequence, locator, kTail, kNoNode};
+  if (state.started) return state.resolved.Push(row);
+  ++state.tail_entries;
+  state.resolved.Append(row);
+  if (state.resolved.size() == 2 * state.most_held) state.HoldNearest();
 }
 
 void MergedSearch::Start() {
@@ -253,8 +351,17 @@ void MergedSearch::Start() {
     const double own = static_cast<double>(source.live_entries());
     source.SetShare(entries == 0 ? 0 : own / static_cast<double>(entries), state.options.ef_search);
   }
+  if (state.resolved.size() > state.most_held) state.HoldNearest();
   state.resolved.Heapify();
   state.started = true;
+}
+
+std::optional<RowKey> MergedSearch::exact_floor() const {
+  return state_->exact_floor;
+}
+
+void MergedSearch::SetExactFloor(std::optional<RowKey> floor) {
+  state_->exact_floor = floor;
 }
 
 Result<MergedSearch::Step> MergedSearch::Next() {
@@ -266,11 +373,17 @@ Result<MergedSearch::Step> MergedSearch::Next() {
   Step step;
   for (;;) {
     if (state.options.iterative == IterativeScan::kOff && state.counters.emitted >= state.options.ef_search) {
-      return Step();
+      step.action = state.HasMore() ? Action::kLimit : Action::kDone;
+      return step;
     }
+    if (state.asked.memory_bytes() >= state.max_memory) state.GiveUp();
     VECCKPT_RETURN_IF_ERROR(state.CloseStreams());
     SegmentSource* lowest = state.LowestFloor();
     if (!state.resolved.empty() && state.NothingIsNearer(state.resolved.top().distance, lowest)) {
+      if (state.MayBeBeyondExactFloor(state.resolved.top().distance)) {
+        step.action = Action::kMoreExact;
+        return step;
+      }
       if (state.EmitNearest(&step)) return step;
     } else if (lowest != nullptr && (state.waiting.empty() || lowest->floor() < state.waiting.top().bound)) {
       lowest->HandOver(&state.waiting);
@@ -279,7 +392,7 @@ Result<MergedSearch::Step> MergedSearch::Next() {
       if (!asked.ok()) return asked.status();
       if (*asked) return step;
     } else {
-      return Step();
+      return state.Ending();
     }
   }
 }
@@ -299,6 +412,20 @@ void MergedSearch::ResolveGone() {
   if (!state.expects_resolution) return;
   state.CountOut(state.current);
   state.SkipOrdinal();
+}
+
+bool MergedSearch::WasAskedFor(uint64_t ordinal, uint64_t sequence) const {
+  const State& state = *state_;
+  return state.slots_per_extent != 0 && state.asked.Has(state.PositionOf(ordinal, sequence));
+}
+
+std::span<const ResolvedRow> MergedSearch::TakeLateRows() {
+  state_->GiveUp();
+  return state_->late;
+}
+
+double MergedSearch::last_distance() const {
+  return state_->last_distance;
 }
 
 uint64_t MergedSearch::corrupt_segment() const {

@@ -45,7 +45,7 @@ void SegmentSource::Clear() {
   stream_floor_ = whole_floor_ = kInfinity;
   extremes_ = {};
   scored_ = first_width_ = width_ = returned_ = useless_ = 0;
-  is_graph_ = false;
+  is_graph_ = given_up_ = false;
   scorer_.reset();
   segment_.reset();
   liveness_.reset();
@@ -97,7 +97,7 @@ uint64_t SegmentSource::NeededWidth() const {
 }
 
 bool SegmentSource::Closed() const {
-  return !is_graph_ || stream_.exhausted() || width_ >= NeededWidth();
+  return given_up_ || Exhausted() || width_ >= NeededWidth();
 }
 
 Status SegmentSource::Advance(uint64_t max_seen, WaitingCandidates* candidates) {

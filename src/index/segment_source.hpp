@@ -47,13 +47,17 @@ class SegmentSource {
   void SetShare(double share, uint32_t ef_search);
   // True if the stream is closed at the width it needs, or there is none.
   bool Closed() const;
+  // True if all nodes that can be found have been seen.
+  bool Exhausted() const { return !is_graph_ || stream_.exhausted(); }
+  // From now on nothing waits, and the stream is closed.
+  void GiveUp() { given_up_ = true; }
   // Advances until closed or `max_seen` nodes have been seen. What is nearer than what has been handed over
   // goes to `candidates` at once. kCorruption.
   Status Advance(uint64_t max_seen, WaitingCandidates* candidates);
 
   // No exact distance of a node that waits is below; infinite if none waits.
   double floor() const { return std::min(whole_floor_, stream_floor_); }
-  bool waits() const { return !waiting_.empty() || (is_graph_ && stream_.has_more()); }
+  bool waits() const { return !given_up_ && (!waiting_.empty() || (is_graph_ && stream_.has_more())); }
   // Gives the nearest of the nodes that wait to `candidates`, each with its own bound. Nodes without entries
   // are left out. REQUIRES: some wait.
   void HandOver(WaitingCandidates* candidates);
@@ -81,6 +85,7 @@ class SegmentSource {
   std::unique_ptr<QueryScorer> scorer_;
   uint32_t index_ = 0;
   bool is_graph_ = false;
+  bool given_up_ = false;
   size_t next_count_ = 0;  // how many HandOver gives
 
   GraphStream stream_;

@@ -72,15 +72,42 @@ class MergedSearchTest : public ::testing::TestWithParam<Kind> {
     return search;
   }
 
-  // Rows until done or `limit`. `alive` says which positions re-ranking finds.
+  // Gives the search the next 50 of the tail's entries that it does not hold.
+  static void GiveMore(MergedSearch* search, const FakeLog& log, const std::vector<float>& query,
+                       size_t tail) {
+    const RowKey floor = search->exact_floor().value();
+    std::vector<RowKey> keys;
+    for (size_t position = tail; position < log.size(); ++position) {
+      const RowKey key = {Distance(log, position, query), FakeLog::SequenceAt(position),
+                          FakeLog::OrdinalAt(position)};
+      if (!After(floor, key)) keys.push_back(key);
+    }
+    std::sort(keys.begin(), keys.end(), [](const RowKey& a, const RowKey& b) { return After(b, a); });
+    const size_t count = std::min<size_t>(50, keys.size());
+    for (size_t i = 0; i < count; ++i) search->AddExact(keys[i].ordinal, keys[i].sequence, keys[i].distance);
+    search->SetExactFloor(count < keys.size() ? std::optional(keys[count]) : std::nullopt);
+  }
+
+  // Rows until `limit`, or until the search ends; *ended says how then. `alive` says which positions
+  // re-ranking finds. What the search does not hold of the tail, which begins at `tail`, it is given in
+  // pieces.
   static std::vector<Row> Run(
       MergedSearch* search, const FakeLog& log, const std::vector<float>& query, size_t limit,
-      const std::function<bool(size_t)>& alive = [](size_t) { return true; }) {
+      const std::function<bool(size_t)>& alive = [](size_t) { return true; },
+      MergedSearch::Action* ended = nullptr, size_t tail = kMixtureTail) {
     std::vector<Row> rows;
     while (rows.size() < limit) {
       Result<MergedSearch::Step> step = search->Next();
       EXPECT_TRUE(step.ok()) << step.status().message();
-      if (!step.ok() || step->action == MergedSearch::Action::kDone) break;
+      if (!step.ok()) break;
+      if (step->action == MergedSearch::Action::kDone || step->action == MergedSearch::Action::kLimit) {
+        if (ended != nullptr) *ended = step->action;
+        break;
+      }
+      if (step->action == MergedSearch::Action::kMoreExact) {
+        GiveMore(search, log, query, tail);
+        continue;
+      }
       const size_t position = FakeLog::PositionOf(step->ordinal);
       EXPECT_EQ(step->sequence, FakeLog::SequenceAt(position));
       if (step->action == MergedSearch::Action::kEmit) {
@@ -124,7 +151,7 @@ TEST_P(MergedSearchTest, WholeWidthIsExact) {
     ExpectDistinct(rows);
     for (size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i].distance, truth[i]) << i;
     EXPECT_EQ(search->counters().emitted, 2000u);
-    EXPECT_EQ(search->counters().dropped, 0u);
+    EXPECT_EQ(search->counters().late, 0u);
     EXPECT_EQ(search->counters().reranked, 1900u);
     EXPECT_GE(search->counters().distances, 1900u);
   }
@@ -157,7 +184,7 @@ TEST_P(MergedSearchTest, RecallAtEf100) {
   EXPECT_GE(found, 190u);
 }
 
-// Beyond ef a scan goes on: nothing is missing but what strict order drops.
+// Beyond ef a scan goes on to the last row. Strict order is strict but for the late rows, which come last.
 TEST_P(MergedSearchTest, LimitBeyondEf) {
   FakeLog log(GetParam().metric, 12, GetParam().code);
   const auto segments = Mixture(&log);
@@ -170,10 +197,21 @@ TEST_P(MergedSearchTest, LimitBeyondEf) {
     auto search = Begin(log, options, query, segments, kMixtureTail);
     const std::vector<Row> rows = Run(search.get(), log, query, 5000);
     ExpectDistinct(rows);
-    EXPECT_EQ(rows.size() + search->counters().dropped, 2000u);
-    EXPECT_LE(search->counters().dropped, 100u);
-    if (iterative != IterativeScan::kStrictOrder) continue;
-    for (size_t i = 1; i < rows.size(); ++i) ASSERT_LE(rows[i - 1].distance, rows[i].distance);
+    EXPECT_EQ(rows.size(), 2000u);
+    const size_t late = search->counters().late;
+    EXPECT_LE(late, 100u);
+    if (iterative != IterativeScan::kStrictOrder) {
+      EXPECT_EQ(late, 0u);
+      continue;
+    }
+    for (size_t i = 1; i < rows.size(); ++i) {
+      if (i != 2000 - late) {
+        ASSERT_LE(rows[i - 1].distance, rows[i].distance);
+      }
+    }
+    options.late_rows_come = false;
+    auto without = Begin(log, options, query, segments, kMixtureTail);
+    EXPECT_EQ(Run(without.get(), log, query, 5000).size(), 2000 - late);
   }
 }
 
@@ -218,10 +256,30 @@ TEST_F(SearchTest, OffEndsAtEf) {
   const auto segments = Mixture(&log);
   SearchOptions options = Options(log);
   options.iterative = IterativeScan::kOff;
-  options.ef_search = 20;
   const std::vector<float> query = RandomQuery(12, 8);
-  auto search = Begin(log, options, query, segments, kMixtureTail);
-  EXPECT_EQ(Run(search.get(), log, query, 5000).size(), 20u);
+  const auto all = [](size_t) { return true; };
+  for (const auto& [ef, expected] :
+       {std::pair(20u, MergedSearch::Action::kLimit), std::pair(2000u, MergedSearch::Action::kDone)}) {
+    options.ef_search = ef;
+    auto search = Begin(log, options, query, segments, kMixtureTail);
+    MergedSearch::Action ended{};
+    EXPECT_EQ(Run(search.get(), log, query, 5000, all, &ended).size(), ef);
+    EXPECT_EQ(ended, expected) << ef;
+  }
+}
+
+// Where a search comes to its limit, it knows what it has asked for, and what of that it has not emitted.
+// Whoever looks at all other entries has every row.
+void ExpectRestIsKnown(MergedSearch* search, const FakeLog& log, const std::vector<size_t>& emitted) {
+  std::set<size_t> known(emitted.begin(), emitted.end());
+  for (const ResolvedRow& row : search->TakeLateRows()) {
+    EXPECT_TRUE(known.insert(FakeLog::PositionOf(row.ordinal)).second);
+  }
+  for (size_t position = 0; position < log.size(); ++position) {
+    EXPECT_EQ(search->WasAskedFor(FakeLog::OrdinalAt(position), FakeLog::SequenceAt(position)),
+              known.contains(position))
+        << position;
+  }
 }
 
 TEST_F(SearchTest, LimitsStopTheStreams) {
@@ -229,19 +287,66 @@ TEST_F(SearchTest, LimitsStopTheStreams) {
   log.AddRandom(3000, 3);
   const auto graph = log.Graph(0, 3000);
   const std::vector<float> query = RandomQuery(12, 9);
-  SearchOptions options = Options(log);
-  options.max_scan_tuples = 200;
-  auto by_tuples = Begin(log, options, query, {graph}, 3000);
-  const size_t rows = Run(by_tuples.get(), log, query, 5000).size();
-  EXPECT_GE(rows, 200u);
-  EXPECT_LE(rows, 1000u);
+  const auto all = [](size_t) { return true; };
+  SearchOptions by_tuples = Options(log), by_memory = Options(log);
+  by_tuples.max_scan_tuples = 200;
+  by_memory.max_scan_tuples = 1000000;
+  by_memory.memory_limit = 20000;
+  for (const SearchOptions& options : {by_tuples, by_memory}) {
+    auto search = Begin(log, options, query, {graph}, 3000);
+    MergedSearch::Action ended{};
+    const std::vector<Row> rows = Run(search.get(), log, query, 5000, all, &ended);
+    EXPECT_EQ(ended, MergedSearch::Action::kLimit);
+    EXPECT_GE(rows.size(), 40u);
+    EXPECT_LE(rows.size(), 2000u);
+    std::vector<size_t> emitted;
+    for (const Row& row : rows) emitted.push_back(row.position);
+    ExpectRestIsKnown(search.get(), log, emitted);
+  }
+}
 
-  options.max_scan_tuples = 1000000;
+// All rows are entries of one node: the graph is soon seen, but what has been returned takes memory.
+TEST_F(SearchTest, ReturnedRowsCountTowardsTheMemory) {
+  FakeLog log(Metric::kL2, 4);
+  const std::vector<float> copied = {0.5f, -0.25f, 0.125f, 1.0f};
+  for (int i = 0; i < 5000; ++i) log.Add(copied);
+  const auto graph = log.Graph(0, 5000);
+  SearchOptions options = Options(log);
   options.memory_limit = 20000;
-  auto by_memory = Begin(log, options, query, {graph}, 3000);
-  const size_t fewer = Run(by_memory.get(), log, query, 5000).size();
-  EXPECT_GE(fewer, 40u);
-  EXPECT_LE(fewer, 2000u);
+  auto search = Begin(log, options, copied, {graph}, 5000);
+  MergedSearch::Action ended{};
+  const std::vector<Row> rows = Run(
+      search.get(), log, copied, 5000, [](size_t) { return true; }, &ended);
+  EXPECT_EQ(ended, MergedSearch::Action::kLimit);
+  EXPECT_GE(rows.size(), 500u);
+  EXPECT_LE(search->memory_bytes(), 50000u);
+  std::vector<size_t> emitted;
+  for (const Row& row : rows) emitted.push_back(row.position);
+  ExpectRestIsKnown(search.get(), log, emitted);
+}
+
+// A tail larger than the memory: its nearest entries are held, the others are asked for when it comes to
+// them.
+TEST_F(SearchTest, LongTailsAreHeldInPart) {
+  FakeLog log(Metric::kL2, 4);
+  log.AddRandom(6000, 41);
+  for (int i = 0; i < 500; ++i) {  // ties
+    log.Add(std::vector<float>(log.Vector(i * 7), log.Vector(i * 7) + 4));
+  }
+  const auto graph = log.Graph(0, 1000);
+  SearchOptions options = Options(log);
+  options.ef_search = 1000;
+  options.memory_limit = 40000;
+  const std::vector<float> query = RandomQuery(4, 42);
+  auto search = Begin(log, options, query, {graph}, 1000);
+  EXPECT_TRUE(search->exact_floor().has_value());
+  EXPECT_LE(search->memory_bytes(), 60000u);
+  const std::vector<Row> rows = Run(
+      search.get(), log, query, 10000, [](size_t) { return true; }, nullptr, 1000);
+  const std::vector<double> truth = BruteForce(log, query);
+  ASSERT_EQ(rows.size(), truth.size());
+  ExpectDistinct(rows);
+  for (size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i].distance, truth[i]) << i;
 }
 
 // What is dead does not make a scan end early.
@@ -258,7 +363,7 @@ TEST_F(SearchTest, EntriesFoundGone) {
   const auto alive = [&](size_t position) { return Distance(log, position, query) > truth[699]; };
   size_t rows = 0;
   for (const Row& row : Run(search.get(), log, query, 5000, alive)) rows += alive(row.position);
-  EXPECT_EQ(rows + search->counters().dropped, 1300u);
+  EXPECT_EQ(rows, 1300u);
 }
 
 // A row comes with the locator that its distance came with.
@@ -419,6 +524,47 @@ std::shared_ptr<const Segment> Spoil(const Segment& segment, SectionKind kind, u
   auto opened = Segment::Open(segment.path());
   EXPECT_TRUE(opened.ok());
   return *opened;
+}
+
+// The segment with another ordinal for its first node's first entry.
+std::shared_ptr<const Segment> SetFirstOrdinal(const Segment& segment, uint64_t ordinal) {
+  const SectionRecord& record = segment.header().sections[static_cast<uint32_t>(SectionKind::kEntries)];
+  const uint64_t place = record.offset + record.size - segment.entry_count() * sizeof(uint64_t);
+  std::fstream file(segment.path(), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(place));
+  file.write(reinterpret_cast<const char*>(&ordinal), sizeof(ordinal));
+  file.close();
+  auto opened = Segment::Open(segment.path());
+  EXPECT_TRUE(opened.ok());
+  return *opened;
+}
+
+// Sections that are sound as such, but whose ordinals are not: nothing is returned twice.
+TEST_F(SearchTest, NoOrdinalTwice) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(1008, 46);
+  const auto neighbour = log.Seal(0, 504);  // shares an extent with what follows
+  const auto graph = log.Graph(504, 1008);
+  const uint64_t own = FakeLog::OrdinalAt(700), other = FakeLog::OrdinalAt(503);
+  for (const uint64_t ordinal : {own, other}) {
+    const auto spoiled = SetFirstOrdinal(*graph, ordinal);
+    const std::vector<float> query = RandomQuery(12, 47);
+    auto search = Begin(log, Options(log), query, {neighbour, spoiled}, 1008);
+    std::set<uint64_t> seen;
+    Status status;
+    while (status.ok()) {
+      Result<MergedSearch::Step> step = search->Next();
+      status = step.status();
+      if (!step.ok() || step->action == MergedSearch::Action::kDone) break;
+      if (step->action == MergedSearch::Action::kRerank) {
+        search->Resolve(Distance(log, FakeLog::PositionOf(step->ordinal), query));
+      } else {
+        EXPECT_TRUE(seen.insert(step->ordinal).second);
+      }
+    }
+    EXPECT_EQ(status.code(), StatusCode::kCorruption);
+    EXPECT_EQ(search->corrupt_segment(), spoiled->id());
+  }
 }
 
 TEST_F(SearchTest, CorruptionNamesTheSegment) {
