@@ -80,8 +80,10 @@ OBJS = \
 	src/pg/private_segments.o \
 	src/pg/recall.o \
 	src/pg/reload.o \
+	src/pg/scan_exact.o \
 	src/pg/segment_jobs.o \
 	src/pg/shared_state.o \
+	src/pg/sorted_rows.o \
 	src/pg/sql_check.o \
 	src/pg/sql_check_extents.o \
 	src/pg/sql_check_free.o \

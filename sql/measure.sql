@@ -85,8 +85,8 @@ SELECT * FROM vec_prewarm('few_v', 'buffer');
 
 -- Counters.
 SELECT vec_stat_reset('t_v');
-SELECT searches, segments_searched, distances, reranked, tail_scanned, emitted, dropped, seals, merges, graph_builds,
-       graph_insertions, set_aside, stats_reset <= now() AS stats_reset
+SELECT searches, segments_searched, distances, reranked, tail_scanned, emitted, late, went_on_exactly, cut_short, seals, merges,
+       graph_builds, graph_insertions, set_aside, stats_reset <= now() AS stats_reset
 FROM vec_stat WHERE index = 't_v'::regclass;
 SELECT vec_stat_reset();
 SELECT vec_stat_reset(NULL) IS NULL AS strict;

@@ -28,6 +28,9 @@ SET vhnsw.scan_mem_multiplier = 2.5;
 SET vhnsw.scan_mem_multiplier = 0.5;
 SET vhnsw.scan_mem_multiplier = 1001;
 RESET vhnsw.scan_mem_multiplier;
+SET vhnsw.on_scan_limit = 'stop';
+SET vhnsw.on_scan_limit = 'go on';
+RESET vhnsw.on_scan_limit;
 
 SET vecckpt.build_threads = 2;
 SET vecckpt.build_threads = 257;

@@ -22,7 +22,7 @@ EXPLAIN (COSTS OFF) EXECUTE nearest ('[3,1,2]');
 EXPLAIN (COSTS OFF) SELECT id FROM items WHERE category = 2 ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
 SELECT array_agg(distance ORDER BY distance) = :'exact' AS same FROM
     (SELECT embedding <-> '[3,1,2]' AS distance FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5) n;
--- The settings have the same names.
+-- The settings have the same names; one is more.
 SELECT v.name, h.name IS NOT NULL AS like_hnsw, h.vartype = v.vartype AS same_type, v.boot_val = h.boot_val AS same_default
 FROM pg_settings v LEFT JOIN pg_settings h ON h.name = substr(v.name, 2)
 WHERE v.name LIKE 'vhnsw.%' ORDER BY 1;

@@ -216,8 +216,9 @@ COMMENT ON COLUMN vec_segments.bytes IS 'size of its file';
 
 CREATE FUNCTION vec_stat_info(
     OUT index regclass, OUT searches bigint, OUT segments_searched bigint, OUT distances bigint,
-    OUT reranked bigint, OUT tail_scanned bigint, OUT emitted bigint, OUT dropped bigint, OUT seals bigint,
-    OUT merges bigint, OUT graph_builds bigint, OUT graph_insertions bigint, OUT set_aside bigint,
+    OUT reranked bigint, OUT tail_scanned bigint, OUT emitted bigint, OUT late bigint,
+    OUT went_on_exactly bigint, OUT cut_short bigint, OUT seals bigint, OUT merges bigint, OUT graph_builds bigint,
+    OUT graph_insertions bigint, OUT set_aside bigint,
     OUT stats_reset timestamp with time zone
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
@@ -233,7 +234,9 @@ COMMENT ON COLUMN vec_stat.distances IS 'distances computed on codes';
 COMMENT ON COLUMN vec_stat.reranked IS 'distances computed exactly, with the vector from the log';
 COMMENT ON COLUMN vec_stat.tail_scanned IS 'entries of the tail, compared exactly';
 COMMENT ON COLUMN vec_stat.emitted IS 'rows returned to the executor';
-COMMENT ON COLUMN vec_stat.dropped IS 'rows found too late for strict order';
+COMMENT ON COLUMN vec_stat.late IS 'rows found too late for their place in strict order';
+COMMENT ON COLUMN vec_stat.went_on_exactly IS 'searches that came to their limit and compared all other rows';
+COMMENT ON COLUMN vec_stat.cut_short IS 'searches that the settings ended before they had been through everything';
 COMMENT ON COLUMN vec_stat.seals IS 'flat segments made of the tail';
 COMMENT ON COLUMN vec_stat.merges IS 'flat segments made of flat ones';
 COMMENT ON COLUMN vec_stat.graph_builds IS 'segments made with a graph';

@@ -1,61 +1,32 @@
 // amgettuple: a scan in distance order.
 //
 // The first call takes the current generation of segments, compares it with the log if nobody has yet, scores
-// the tail exactly and starts a MergedSearch; each further call drives it to the next row. An entry's vector
-// and TID are read from the log together. A TID may be kept until its row is returned, within this scan:
-// should VACUUM free it meanwhile and a new row take it, the scan's snapshot does not see that row. A NULL
-// query, and a zero vector under cosine, has no nearest rows: it returns every indexed row in log order.
+// the tail exactly and starts a MergedSearch; each further call drives it to the next row. Where the search
+// comes to its limit before it has been through everything, the scan goes on exactly, over the rest
+// (scan_exact.hpp), unless the user wants it to end there. An entry's vector and TID are read from the log
+// together. A TID may be kept until its row is returned, within this scan: should VACUUM free it meanwhile
+// and a new row take it, the scan's snapshot does not see that row. A NULL query, and a zero vector under
+// cosine, has no nearest rows: it returns every indexed row in log order.
 //
-// Memory: one context a scan, reset by rescan; C++ objects hang on it by a reset callback (ScanObjects). No
-// pins and no locks are held between calls, so only MVCC snapshots can be served.
+// No pins and no locks are held between calls, so only MVCC snapshots can be served.
 
 #include "pg/access_method.hpp"
-#include "pg/entry_reader.hpp"
 #include "pg/options.hpp"
 #include "pg/private_segments.hpp"
+#include "pg/scan_exact.hpp"
+#include "pg/scan_state.hpp"
+#include "pg/sorted_rows.hpp"
 #include "pg/validation.hpp"
-#include "pg/vector_input.hpp"
 
 #include <limits>
 #include <memory>
 #include <utility>
 
 #include "hnsw/exact.hpp"
-#include "index/merged_search.hpp"
 #include "index/policy.hpp"
 
 namespace vecckpt {
 namespace {
-
-// What has a destructor.
-struct ScanObjects {
-  std::shared_ptr<const IndexMapping> mapping;
-  std::unique_ptr<MergedSearch> search;
-};
-
-enum class Phase { kNotStarted, kSearch, kInLogOrder, kDone };
-
-struct ScanState {
-  MemoryContext context;
-  MemoryContextCallback destroy;
-  ScanObjects* objects;
-  Phase phase;
-  bool counts;  // started and not yet counted
-  LogReader reader;
-  const OpclassSupport* support;
-  VectorRef query;
-  char* vector;  // room for one
-  uint64 emitted;
-  uint64 tail_scanned;
-  // kInLogOrder: where to go on
-  uint64 position;
-  uint64 end;
-  bool null_distance;  // else NaN
-};
-
-ScanState* StateOf(IndexScanDesc scan) {
-  return static_cast<ScanState*>(scan->opaque);
-}
 
 // A search that has ended: the process's next one takes over its memory, but nothing that was read.
 MergedSearch* spare_search = nullptr;
@@ -73,6 +44,8 @@ void DestroyObjects(void* argument) {
 
 // Forgets the search, keeps the scan.
 void ResetScan(ScanState* state) {
+  if (state->sorted != nullptr) EndSortedRows(state->sorted);
+  state->sorted = nullptr;
   MemoryContextReset(state->context);  // destroys the objects
   state->objects = nullptr;
   state->phase = Phase::kNotStarted;
@@ -118,6 +91,7 @@ Failure StartObjects(ScanState* state) {
     options.iterative = static_cast<IterativeScan>(iterative_scan);
     options.max_scan_tuples = static_cast<uint64>(max_scan_tuples);
     options.memory_limit = static_cast<uint64>(work_mem * 1024.0 * scan_mem_multiplier);
+    options.late_rows_come = on_scan_limit == static_cast<int>(OnScanLimit::kExact);
     state->objects->search.reset(std::exchange(spare_search, nullptr));
     if (state->objects->search == nullptr) state->objects->search = std::make_unique<MergedSearch>();
     state->objects->search->Restart(options, state->query.data);
@@ -127,56 +101,6 @@ Failure StartObjects(ScanState* state) {
                                                                    state->objects->mapping->liveness[i]));
     return Status::Ok();
   });
-}
-
-// A TID as a search's locator and back.
-uint64 LocatorOf(const ItemPointerData& tid) {
-  return uint64{ItemPointerGetBlockNumberNoCheck(&tid)} << 16 | ItemPointerGetOffsetNumberNoCheck(&tid);
-}
-ItemPointerData TidOf(uint64 locator) {
-  ItemPointerData tid;
-  ItemPointerSet(&tid, static_cast<BlockNumber>(locator >> 16), static_cast<OffsetNumber>(locator & 0xFFFF));
-  return tid;
-}
-
-// Scores the entries of positions [begin, end) exactly.
-void ScanTailRange(ScanState* state, EntryRun* run, double* distances, uint64 begin, uint64 end) {
-  uint32 slots = state->reader.meta->slots_per_extent;
-  while (begin < end) {
-    CHECK_FOR_INTERRUPTS();
-    begin = ReadRun(&state->reader, begin, end, run);
-    for (uint32 i = 0; i < run->count; i++)
-      distances[i] =
-          ExactDistance(state->support->metric, state->query.data, VectorOf(state->reader, *run, i));
-    state->tail_scanned += run->count;
-    ThrowIfFailed(Guard([&] {
-      for (uint32 i = 0; i < run->count; i++)
-        state->objects->search->AddExact(run->ordinals[i], run->extent.sequence, distances[i],
-                                         LocatorOf(run->copy.slots[run->ordinals[i] % slots].tid));
-      return Status::Ok();
-    }));
-  }
-}
-
-// The tail: every position below the log's end that no segment covers.
-void ScanTail(ScanState* state) {
-  uint64 end = LogEnd(&state->reader);
-  uint64 begin = state->reader.meta->first_sequence * state->reader.meta->slots_per_extent;
-  EntryRun* run = nullptr;
-  double* distances = nullptr;
-  const IndexMapping* mapping = state->objects->mapping.get();
-  size_t count = mapping == nullptr ? 0 : mapping->segments.size();
-  for (size_t i = 0; i <= count; i++) {
-    uint64 gap_end = i < count ? Min(end, mapping->segments[i]->range().begin) : end;
-    if (begin < gap_end) {
-      if (run == nullptr) {
-        run = NewEntryRun(state->reader);
-        distances = static_cast<double*>(palloc(sizeof(double) * state->reader.meta->slots_per_extent));
-      }
-      ScanTailRange(state, run, distances, begin, gap_end);
-    }
-    if (i < count) begin = Max(begin, mapping->segments[i]->range().end);
-  }
 }
 
 // A long tail that nobody has told the builder of (on a standby, say).
@@ -189,15 +113,6 @@ void TellBuilder(IndexScanDesc scan, ScanState* state) {
   bool news = entry != nullptr && pg_atomic_exchange_u32(&entry->has_tail, 1) == 0;
   LWLockRelease(shared->lock);
   if (news) WakeBuilder(key.database);
-}
-
-// Entries that are dead in the pages read so far, or were left out of a segment as dead, must be dead to the
-// snapshot.
-void RequireSnapshot(IndexScanDesc scan, ScanState* state) {
-  XLogRecPtr lsn = state->reader.max_lsn;
-  if (state->objects != nullptr && state->objects->mapping != nullptr)
-    lsn = Max(lsn, state->objects->mapping->manifest.max_lsn());
-  RequireYoungSnapshot(scan->indexRelation, scan->xs_snapshot, lsn);
 }
 
 // Takes the query; tells how to answer it.
@@ -233,7 +148,9 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   MemoryContext caller = MemoryContextSwitchTo(state->context);
   state->phase = Phase::kDone;
   state->counts = true;
-  state->tail_scanned = 0;
+  state->rested = state->cut = false;
+  state->tail_scanned = state->segments = 0;
+  state->found = {};
   CountIndexSearch(scan);
   if (OpenLog(&state->reader, scan->indexRelation, nullptr)) {
     state->phase = TakeQuery(scan, state);
@@ -301,7 +218,8 @@ bool NextInLogOrder(IndexScanDesc scan, ScanState* state) {
   return false;
 }
 
-// A segment's contents cannot be right: without it if nothing has been returned yet.
+// A segment's contents cannot be right: begins anew without it if nothing has been returned yet, else goes on
+// with the rest.
 void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failure) {
   if (HasPrivateSegments(scan->indexRelation)) {
     PutOffPrivate(scan->indexRelation, failure);
@@ -315,10 +233,18 @@ void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failu
     notices.Emit();
     ThrowIfFailed(aside);
   }
-  if (state->emitted > 0) ThrowIfFailed(failure);
+  if (state->emitted > 0) return StartRest(scan, state);
   ResetScan(state);
   StartScan(scan, state);
 }
+
+// Whether the user wants a scan to end where its search comes to a limit.
+bool EndsAtLimit() {
+  return iterative_scan == static_cast<int>(IterativeScan::kOff) ||
+         on_scan_limit == static_cast<int>(OnScanLimit::kStop);
+}
+
+bool AdvanceScan(IndexScanDesc scan, ScanState* state);
 
 bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
   for (;;) {
@@ -333,13 +259,21 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
     });
     if (failure.code == StatusCode::kCorruption && search->corrupt_segment() != 0) {
       HandleCorruption(scan, state, failure);
-      if (state->phase != Phase::kSearch) return false;
+      if (state->phase != Phase::kSearch) return AdvanceScan(scan, state);
       continue;
     }
     ThrowIfFailed(failure);
     switch (step.action) {
       case MergedSearch::Action::kDone:
         return false;
+      case MergedSearch::Action::kLimit:
+        state->cut = EndsAtLimit();
+        if (state->cut) return false;
+        StartRest(scan, state);
+        return AdvanceScan(scan, state);
+      case MergedSearch::Action::kMoreExact:
+        AddMoreOfTail(scan, state);
+        break;
       case MergedSearch::Action::kRerank: {
         VECCKPT_FAULT_POINT_RAISE(ScanRerank);
         for (uint64 next : step.next_ordinals)
@@ -368,13 +302,36 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
   }
 }
 
+bool NextExactly(IndexScanDesc scan, ScanState* state) {
+  double distance;
+  ItemPointerData tid;
+  CHECK_FOR_INTERRUPTS();
+  if (!NextOfRest(state, &distance, &tid)) return false;
+  SetRow(scan, tid, SqlDistance(state->support->metric, distance), false);
+  state->emitted++;
+  return true;
+}
+
+bool AdvanceScan(IndexScanDesc scan, ScanState* state) {
+  switch (state->phase) {
+    case Phase::kSearch:
+      return NextInDistanceOrder(scan, state);
+    case Phase::kRest:
+      return NextExactly(scan, state);
+    case Phase::kInLogOrder:
+      return NextInLogOrder(scan, state);
+    default:
+      return false;
+  }
+}
+
 // Once a scan, when it ends or starts anew. One that ends by an error, or with its transaction's, is not
 // counted.
 void CountScan(IndexScanDesc scan, ScanState* state) {
   if (shared == nullptr || !state->counts || HasPrivateSegments(scan->indexRelation)) return;
   state->counts = false;
-  SearchCounters search = {};
-  uint64 segments = 0;
+  SearchCounters search = state->found;
+  uint64 segments = state->segments;
   if (state->objects != nullptr && state->objects->search != nullptr) {
     search = state->objects->search->counters();
     if (state->objects->mapping != nullptr) segments = state->objects->mapping->segments.size();
@@ -388,12 +345,21 @@ void CountScan(IndexScanDesc scan, ScanState* state) {
     pg_atomic_fetch_add_u64(&counters->reranked, static_cast<int64>(search.reranked));
     pg_atomic_fetch_add_u64(&counters->tail_scanned, static_cast<int64>(state->tail_scanned));
     pg_atomic_fetch_add_u64(&counters->emitted, static_cast<int64>(state->emitted));
-    pg_atomic_fetch_add_u64(&counters->dropped, static_cast<int64>(search.dropped));
+    pg_atomic_fetch_add_u64(&counters->late, static_cast<int64>(search.late));
+    pg_atomic_fetch_add_u64(&counters->went_on_exactly, state->rested ? 1 : 0);
+    pg_atomic_fetch_add_u64(&counters->cut_short, state->cut ? 1 : 0);
   }
   LWLockRelease(shared->lock);
 }
 
 }  // namespace
+
+void RequireSnapshot(IndexScanDesc scan, ScanState* state) {
+  XLogRecPtr lsn = state->reader.max_lsn;
+  if (state->objects != nullptr && state->objects->mapping != nullptr)
+    lsn = Max(lsn, state->objects->mapping->manifest.max_lsn());
+  RequireYoungSnapshot(scan->indexRelation, scan->xs_snapshot, lsn);
+}
 
 IndexScanDesc vhnswbeginscan(Relation index, int key_count, int orderby_count) {
   IndexScanDesc scan = RelationGetIndexScan(index, key_count, orderby_count);
@@ -423,16 +389,7 @@ bool vhnswgettuple(IndexScanDesc scan, ScanDirection direction) {
   (void)direction;
   ScanState* state = StateOf(scan);
   if (state->phase == Phase::kNotStarted) StartScan(scan, state);
-  switch (state->phase) {
-    case Phase::kSearch:
-      if (NextInDistanceOrder(scan, state)) return true;
-      break;
-    case Phase::kInLogOrder:
-      if (NextInLogOrder(scan, state)) return true;
-      break;
-    default:
-      break;
-  }
+  if (AdvanceScan(scan, state)) return true;
   state->phase = Phase::kDone;
   return false;
 }
@@ -440,6 +397,7 @@ bool vhnswgettuple(IndexScanDesc scan, ScanDirection direction) {
 void vhnswendscan(IndexScanDesc scan) {
   ScanState* state = StateOf(scan);
   CountScan(scan, state);
+  ResetScan(state);
   MemoryContextDelete(state->context);
 }
 

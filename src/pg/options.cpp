@@ -12,6 +12,7 @@ int ef_search = 40;
 int iterative_scan = static_cast<int>(IterativeScan::kStrictOrder);
 int max_scan_tuples = 20000;
 double scan_mem_multiplier = 1;
+int on_scan_limit = static_cast<int>(OnScanLimit::kExact);
 int checkpoint_timeout = 300;
 int build_memory = 1024 * 1024;
 int build_threads = 0;
@@ -33,6 +34,10 @@ const config_enum_entry kIterativeScanOptions[] = {
     {"strict_order", static_cast<int>(IterativeScan::kStrictOrder), false},
     {nullptr, 0, false}};
 
+const config_enum_entry kOnScanLimitOptions[] = {{"exact", static_cast<int>(OnScanLimit::kExact), false},
+                                                 {"stop", static_cast<int>(OnScanLimit::kStop), false},
+                                                 {nullptr, 0, false}};
+
 void DefineSearchSettings() {
   DefineCustomIntVariable("vhnsw.ef_search", "Number of nearest nodes a search keeps.",
                           "More is slower and finds more of the true neighbours.", &ef_search, 40, 1, 10000,
@@ -40,12 +45,20 @@ void DefineSearchSettings() {
   DefineCustomEnumVariable("vhnsw.iterative_scan", "How a scan goes on when its first batch is used up.",
                            nullptr, &iterative_scan, static_cast<int>(IterativeScan::kStrictOrder),
                            kIterativeScanOptions, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("vhnsw.max_scan_tuples", "Number of entries a scan visits beyond its first batch.",
-                          nullptr, &max_scan_tuples, 20000, 1, INT_MAX, PGC_USERSET, 0, nullptr, nullptr,
-                          nullptr);
-  DefineCustomRealVariable("vhnsw.scan_mem_multiplier", "Memory a scan may use, as a multiple of work_mem.",
-                           nullptr, &scan_mem_multiplier, 1, 1, 1000, PGC_USERSET, 0, nullptr, nullptr,
-                           nullptr);
+  DefineCustomIntVariable("vhnsw.max_scan_tuples",
+                          "Number of entries that the search of a scan visits beyond its first batch.",
+                          "What happens then is up to vhnsw.on_scan_limit.", &max_scan_tuples, 20000, 1,
+                          INT_MAX, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomRealVariable("vhnsw.scan_mem_multiplier",
+                           "Memory that the search of a scan may use, as a multiple of work_mem.",
+                           "What happens then is up to vhnsw.on_scan_limit.", &scan_mem_multiplier, 1, 1,
+                           1000, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("vhnsw.on_scan_limit",
+                           "What a scan does when it has visited vhnsw.max_scan_tuples or used its memory.",
+                           "\"exact\" compares all other rows with the query and returns them in order; "
+                           "\"stop\" ends the scan, as pgvector does.",
+                           &on_scan_limit, static_cast<int>(OnScanLimit::kExact), kOnScanLimitOptions,
+                           PGC_USERSET, 0, nullptr, nullptr, nullptr);
 }
 
 void DefineBuilderSettings(bool preloaded) {

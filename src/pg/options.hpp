@@ -8,11 +8,15 @@
 
 namespace vecckpt {
 
+// What a scan does where its search ends before it has been through everything.
+enum class OnScanLimit { kExact, kStop };
+
 // Settings of a search; pgvector's names with vhnsw for hnsw.
 extern int ef_search;               // vhnsw.ef_search
 extern int iterative_scan;          // vhnsw.iterative_scan, an IterativeScan
 extern int max_scan_tuples;         // vhnsw.max_scan_tuples
 extern double scan_mem_multiplier;  // vhnsw.scan_mem_multiplier, times work_mem
+extern int on_scan_limit;           // vhnsw.on_scan_limit, an OnScanLimit
 
 // Settings of builders and checkpoints.
 extern int checkpoint_timeout;  // vecckpt.checkpoint_timeout, seconds

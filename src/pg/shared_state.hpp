@@ -30,7 +30,8 @@ enum class FailedIn : uint8 { kNothing, kVisit, kJob, kLiveness, kCheckpoint, kR
 // Of one index since stats_reset. A search adds to them once, when it ends. In the order of vec_stat's
 // columns.
 struct IndexCounters {
-  pg_atomic_uint64 searches, segments_searched, distances, reranked, tail_scanned, emitted, dropped;
+  pg_atomic_uint64 searches, segments_searched, distances, reranked, tail_scanned, emitted, late;
+  pg_atomic_uint64 went_on_exactly, cut_short;
   pg_atomic_uint64 seals, merges, graph_builds, graph_insertions, set_aside;
 };
 
