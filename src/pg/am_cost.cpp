@@ -73,7 +73,8 @@ void vhnswcostestimate(PlannerInfo* root, IndexPath* path, double loop_count, Co
   double found = Min(tuples, seen + max_scan_tuples);
   double run = found * (cpu_index_tuple_cost + cpu_operator_cost * kRerankedPerRow +
                         kRerankedPerRow * kPagesPerRerank * random_page_cost / 10);
-  if (found < tuples) run += CostOfRest(path, tuples);
+  if (found < tuples && on_scan_limit == static_cast<int>(OnScanLimit::kExact))
+    run += CostOfRest(path, tuples);
   *total_cost = *startup_cost + Max(run, costs.indexTotalCost);
   *selectivity = costs.indexSelectivity;
   *pages = costs.numIndexPages;

@@ -91,7 +91,7 @@ Failure StartObjects(ScanState* state) {
     options.iterative = static_cast<IterativeScan>(iterative_scan);
     options.max_scan_tuples = static_cast<uint64>(max_scan_tuples);
     options.memory_limit = static_cast<uint64>(work_mem * 1024.0 * scan_mem_multiplier);
-    options.late_rows_come = on_scan_limit == static_cast<int>(OnScanLimit::kExact);
+    options.late_rows_come = !state->ends_at_limit;
     state->objects->search.reset(std::exchange(spare_search, nullptr));
     if (state->objects->search == nullptr) state->objects->search = std::make_unique<MergedSearch>();
     state->objects->search->Restart(options, state->query.data);
@@ -159,6 +159,9 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
       state->position = state->reader.meta->first_sequence * state->reader.meta->slots_per_extent;
       state->end = LogEnd(&state->reader);
     } else if (state->phase == Phase::kSearch) {
+      state->strict = iterative_scan == static_cast<int>(IterativeScan::kStrictOrder);
+      state->ends_at_limit = iterative_scan == static_cast<int>(IterativeScan::kOff) ||
+                             on_scan_limit == static_cast<int>(OnScanLimit::kStop);
       CreateObjects(state);
       TakeMapping(scan, state);
       VECCKPT_FAULT_POINT_RAISE(ScanMapped);
@@ -238,12 +241,6 @@ void HandleCorruption(IndexScanDesc scan, ScanState* state, const Failure& failu
   StartScan(scan, state);
 }
 
-// Whether the user wants a scan to end where its search comes to a limit.
-bool EndsAtLimit() {
-  return iterative_scan == static_cast<int>(IterativeScan::kOff) ||
-         on_scan_limit == static_cast<int>(OnScanLimit::kStop);
-}
-
 bool AdvanceScan(IndexScanDesc scan, ScanState* state);
 
 bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
@@ -267,7 +264,7 @@ bool NextInDistanceOrder(IndexScanDesc scan, ScanState* state) {
       case MergedSearch::Action::kDone:
         return false;
       case MergedSearch::Action::kLimit:
-        state->cut = EndsAtLimit();
+        state->cut = state->ends_at_limit;
         if (state->cut) return false;
         StartRest(scan, state);
         return AdvanceScan(scan, state);

@@ -3,7 +3,6 @@
 #include "pg/scan_exact.hpp"
 
 #include "pg/entry_reader.hpp"
-#include "pg/options.hpp"
 #include "pg/sorted_rows.hpp"
 
 #include <optional>
@@ -75,46 +74,44 @@ void AddRun(ScanState* state, const EntryRun& run, const double* distances) {
   }));
 }
 
+// Puts a row behind all others if it is late.
+void Put(ScanState* state, const RowKey& key, uint64 locator) {
+  bool late = state->strict && DistanceAfter(state->objects->search->last_distance(), key.distance);
+  PutRow(state->sorted, {late, key, locator});
+}
+
 // Puts the entries of the tail that the search was not given.
-void PutTail(ScanState* state, Scratch* scratch, uint64 begin, uint64 end, bool strict) {
-  MergedSearch* search = state->objects->search.get();
-  std::optional<RowKey> floor = search->exact_floor();
+void PutTail(ScanState* state, Scratch* scratch, uint64 begin, uint64 end) {
+  std::optional<RowKey> floor = state->objects->search->exact_floor();
   if (!floor.has_value()) return;
-  double last = search->last_distance();
   ScanRange(state, scratch, begin, end, [&](const EntryRun& run, const double* distances) {
     for (uint32 i = 0; i < run.count; i++) {
       RowKey key = KeyOfEntry(run, i, distances[i]);
       if (After(*floor, key)) continue;
-      bool late = strict && DistanceAfter(last, distances[i]);
-      PutRow(state->sorted, {late, key, LocatorOfEntry(state, run, i)});
+      Put(state, key, LocatorOfEntry(state, run, i));
     }
   });
 }
 
 // Puts the entries of a segment's range that the search has not asked for.
-void PutCovered(ScanState* state, Scratch* scratch, uint64 begin, uint64 end, bool strict) {
+void PutCovered(ScanState* state, Scratch* scratch, uint64 begin, uint64 end) {
   MergedSearch* search = state->objects->search.get();
-  double last = search->last_distance();
   ScanRange(state, scratch, begin, end, [&](const EntryRun& run, const double* distances) {
     for (uint32 i = 0; i < run.count; i++) {
       if (search->WasAskedFor(run.ordinals[i], run.extent.sequence)) continue;
-      bool late = strict && DistanceAfter(last, distances[i]);
-      PutRow(state->sorted, {late, KeyOfEntry(run, i, distances[i]), LocatorOfEntry(state, run, i)});
+      Put(state, KeyOfEntry(run, i, distances[i]), LocatorOfEntry(state, run, i));
     }
   });
 }
 
 // Puts what the search has found and not returned.
-void PutLateRows(ScanState* state, bool strict) {
-  MergedSearch* search = state->objects->search.get();
+void PutLateRows(ScanState* state) {
   std::span<const ResolvedRow> rows;
   ThrowIfFailed(Guard([&] {
-    rows = search->TakeLateRows();
+    rows = state->objects->search->TakeLateRows();
     return Status::Ok();
   }));
-  double last = search->last_distance();
-  for (const ResolvedRow& row : rows)
-    PutRow(state->sorted, {strict && DistanceAfter(last, row.distance), KeyOfRow(row), row.locator});
+  for (const ResolvedRow& row : rows) Put(state, KeyOfRow(row), row.locator);
 }
 
 // The search is over: keeps its counters, lets go of it and of the segments.
@@ -144,7 +141,7 @@ void AddMoreOfTail(IndexScanDesc scan, ScanState* state) {
     RefreshLog(&state->reader);
     state->sorted = NewSortedRows();
     ForEachRange(state, [&](uint64 begin, uint64 end, bool is_tail) {
-      if (is_tail) PutTail(state, &scratch, begin, end, false);
+      if (is_tail) PutTail(state, &scratch, begin, end);
     });
     RequireSnapshot(scan, state);
     SortRows(state->sorted);
@@ -166,15 +163,14 @@ void AddMoreOfTail(IndexScanDesc scan, ScanState* state) {
 
 void StartRest(IndexScanDesc scan, ScanState* state) {
   MemoryContext caller = MemoryContextSwitchTo(state->context);
-  bool strict = iterative_scan == static_cast<int>(IterativeScan::kStrictOrder);
   if (state->sorted != nullptr) EndSortedRows(state->sorted);
   state->sorted = nullptr;
   RefreshLog(&state->reader);
   state->sorted = NewSortedRows();
   Scratch scratch;
-  PutLateRows(state, strict);
+  PutLateRows(state);
   ForEachRange(state, [&](uint64 begin, uint64 end, bool is_tail) {
-    is_tail ? PutTail(state, &scratch, begin, end, strict) : PutCovered(state, &scratch, begin, end, strict);
+    is_tail ? PutTail(state, &scratch, begin, end) : PutCovered(state, &scratch, begin, end);
   });
   RequireSnapshot(scan, state);
   EndSearch(state);

@@ -35,6 +35,8 @@ struct ScanState {
   VectorRef query;
   char* vector;        // room for one
   uint64 end;          // of the log, when the scan began
+  bool strict;         // late rows come last; as the settings were when the scan began
+  bool ends_at_limit;  // of its search; likewise
   SortedRows* sorted;  // the rest of the tail, or in kRest of everything; null: none
   bool null_distance;  // kInLogOrder: NULL, else NaN
   uint64 position;     // kInLogOrder: where to go on

@@ -71,6 +71,10 @@ foreach my $case ([ 'SET vhnsw.on_scan_limit = stop', 29999 ], [ 'SET vhnsw.iter
 	is(counter('cut_short') - $cut, 1, '  and not counted');
 }
 
+# What counts is what was set when the scan began.
+is(sql('SET vhnsw.on_scan_limit = stop', 'BEGIN', "DECLARE c CURSOR FOR SELECT count(*) OVER (ROWS 0 PRECEDING) FROM cu ORDER BY e <-> $query",
+		'FETCH 1 FROM c', 'SET vhnsw.on_scan_limit = exact', 'MOVE 29998 FROM c', 'FETCH 1 FROM c', 'COMMIT'), '1', 'settings stay');
+
 # ---- A long tail and little memory
 $node->safe_psql('postgres', 'CREATE TABLE tail (id int, e real[]); CREATE INDEX tail_e ON tail USING vhnsw (e);
 INSERT INTO tail SELECT i, random_vector(4) FROM generate_series(1, 60000) i;
