@@ -13,7 +13,9 @@ OBJS = \
 	src/base/fault_point.o \
 	src/base/status.o \
 	src/os/file.o \
+	src/os/counted_try.o \
 	src/os/mapping.o \
+	src/os/mapping_guard.o \
 	src/hnsw/byte_kernels.o \
 	src/hnsw/code_check.o \
 	src/hnsw/codec.o \

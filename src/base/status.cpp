@@ -17,6 +17,8 @@ StatusCode CodeOf(int error) {
     case EDQUOT:
       return StatusCode::kNoSpace;
     case ENOMEM:
+    case EMFILE:
+    case ENFILE:
       return StatusCode::kOutOfMemory;
     default:
       return StatusCode::kIoError;

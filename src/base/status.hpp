@@ -20,9 +20,9 @@ enum class StatusCode {
   kNotFound,         // a file or object that is not there
   kCorruption,       // bytes that cannot be what was written
   kInvalidArgument,  // the caller's input is wrong
-  kIoError,          // the operating system refused a read or write
-  kNoSpace,          // the disk or quota is full
-  kOutOfMemory,
+  kIoError,      // the operating system refused a read or write, for a reason that is not one of the next two
+  kNoSpace,      // the disk or quota is full
+  kOutOfMemory,  // or of descriptors: not the file's fault
   kCancelled,    // the cancel flag was seen
   kUnsupported,  // a format or feature of another version
   kInternal,     // a programmer's mistake
@@ -43,7 +43,8 @@ class [[nodiscard]] Status {
   static Status Internal(std::string m) { return Status(StatusCode::kInternal, std::move(m)); }
 
   // An error of the operating system: kNotFound for ENOENT, kNoSpace for ENOSPC and EDQUOT, kOutOfMemory for
-  // ENOMEM, else kIoError. The message reads "could not <action> <object> "<path>": <strerror>".
+  // ENOMEM, EMFILE and ENFILE, else kIoError. The message reads "could not <action> <object> "<path>":
+  // <strerror>".
   static Status FromErrno(int error, const std::string& action, const std::string& path,
                           const std::string& object = "file");
 

@@ -17,15 +17,18 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "os/mapping_guard.hpp"
 
 namespace vecckpt {
 
-// Blocks all signals in the calling thread, and so in the threads it starts, until destroyed.
+// Blocks all signals but those of its own faults in the calling thread, and so in the threads it starts,
+// until destroyed.
 class SignalBlock {
  public:
   SignalBlock() {
     sigset_t all;
     sigfillset(&all);
+    AllowFaults(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~SignalBlock() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

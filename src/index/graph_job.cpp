@@ -159,6 +159,8 @@ Result<SegmentHeader> RunGraph(const GraphInput& input, JobContext& context) {
   SegmentHeader header = HeaderWithoutGraph();
   std::vector<uint32_t> orphans;
   VECCKPT_RETURN_IF_ERROR(BuildGraph(input, *base, assembly->get(), context, &header, &orphans));
+  VECCKPT_RETURN_IF_ERROR(VerifyInputs(input.segments, context.cancel));
+  VECCKPT_RETURN_IF_ERROR((*assembly)->nodes().CheckReadable());
   return (*assembly)->Finish(SegmentKind::kGraph, input.output, orphans, header, &context.cancel);
 }
 

@@ -113,6 +113,15 @@ Status CheckInputs(const Segments& segments, const Geometry& geometry) {
   return Status::Ok();
 }
 
+Status VerifyInputs(const Segments& segments, const std::atomic<bool>& cancel) {
+  for (const std::shared_ptr<const Segment>& segment : segments) {
+    for (uint32_t kind = 0; kind < kSectionCount; ++kind) {
+      VECCKPT_RETURN_IF_ERROR(segment->VerifySection(static_cast<SectionKind>(kind), &cancel));
+    }
+  }
+  return Status::Ok();
+}
+
 ExtentTable GatherExtents(const Segments& segments) {
   ExtentTable extents;
   for (const std::shared_ptr<const Segment>& segment : segments) {

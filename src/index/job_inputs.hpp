@@ -75,6 +75,10 @@ class LiveEntries {
 // kInvalidArgument unless all segments have this geometry (m and ef_construction aside).
 Status CheckInputs(const Segments& segments, const Geometry& geometry);
 
+// Recomputes the checksums of all sections, after what a job needs of them has been read: so what was read is
+// what was written once, and no damage gets into a new segment, whose checksums would be right.
+Status VerifyInputs(const Segments& segments, const std::atomic<bool>& cancel);
+
 ExtentTable GatherExtents(const Segments& segments);
 
 // A codec that gives the same codes.

@@ -28,6 +28,7 @@ Result<SegmentHeader> RunMerge(const MergeInput& input, JobContext& context) {
   for (const std::shared_ptr<const Segment>& segment : input.segments) {
     VECCKPT_RETURN_IF_ERROR((*assembly)->AddSegment(*segment, liveness, false, context));
   }
+  VECCKPT_RETURN_IF_ERROR(VerifyInputs(input.segments, context.cancel));
   context.Enter(JobPhase::kWriting);
   return (*assembly)->Finish(SegmentKind::kFlat, input.output, {}, HeaderWithoutGraph(), &context.cancel);
 }

@@ -67,6 +67,7 @@ struct MergedSearch::State {
   void HoldNearest();
   void GiveUp();
   Status CloseStreams();
+  Status CheckReadable();
   Status AdvanceStream(uint32_t source);
   Result<bool> BeginRerank(Step* step);
   bool EmitNearest(Step* step);
@@ -177,12 +178,22 @@ Status MergedSearch::State::AdvanceStream(uint32_t index) {
   return status;
 }
 
+// Whatever was read of a segment is believed only if all of it could be read.
+Status MergedSearch::State::CheckReadable() {
+  for (const SegmentSource& source : sources()) {
+    if (source.segment().damaged()) return Corrupt(source.segment(), "a page of it cannot be read");
+  }
+  return Status::Ok();
+}
+
 // Closes every stream at the width it needs now.
 Status MergedSearch::State::CloseStreams() {
+  VECCKPT_RETURN_IF_ERROR(CheckReadable());
   if (first_closing_done && options.iterative == IterativeScan::kOff) return Status::Ok();
   for (uint32_t i = 0; i < source_count; ++i) {
     while (!limit_reached && !source(i).Closed()) VECCKPT_RETURN_IF_ERROR(AdvanceStream(i));
   }
+  VECCKPT_RETURN_IF_ERROR(CheckReadable());
   if (!first_closing_done) {
     first_closing_done = true;
     const auto plus = [](uint64_t a, uint64_t b) { return a > kUnlimited - b ? kUnlimited : a + b; };

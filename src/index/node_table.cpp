@@ -80,6 +80,11 @@ Status NodeTable::Remap() {
   return Status::Ok();
 }
 
+Status NodeTable::CheckReadable() const {
+  if (!mapping_.damaged()) return Status::Ok();
+  return Status(StatusCode::kIoError, "could not read file \"" + writer_->temporary_path() + "\" back");
+}
+
 Result<uint32_t> NodeTable::Append(const std::byte* code) {
   if (first_ordinals_.size() >= kNoNode - 1) {
     return Status::InvalidArgument("too many distinct vectors for segment \"" + writer_->temporary_path() +

@@ -44,6 +44,8 @@ class NodeTable {
   Status FinishCodes();
   // All codes. REQUIRES: FinishCodes returned ok. Valid as long as the table.
   Bytes codes() const;
+  // kIoError if a page of the codes could not be read back.
+  Status CheckReadable() const;
 
   // Writes the entries section. kCancelled when `cancel` (may be null) is seen.
   Status WriteEntries(const std::atomic<bool>* cancel);

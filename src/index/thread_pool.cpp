@@ -19,6 +19,8 @@
 #include <system_error>
 #include <thread>
 
+#include "os/mapping_guard.hpp"
+
 namespace vecckpt {
 
 namespace {
@@ -32,12 +34,14 @@ struct Record {
 
 using Records = std::list<Record>;
 
-// Blocks all signals in this thread while it lives; threads started meanwhile inherit that.
+// Blocks all signals but those of its own faults in this thread while it lives; threads started meanwhile
+// inherit that.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
     sigset_t all;
     sigfillset(&all);
+    AllowFaults(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

@@ -117,6 +117,7 @@ Status File::WriteAt(uint64_t offset, Bytes bytes) {
 }
 
 Status File::ReadAt(uint64_t offset, void* to, size_t size) const {
+  VECCKPT_FAULT_POINT(FileRead, path_);
   std::byte* out = static_cast<std::byte*>(to);
   while (size > 0) {
     const ssize_t got = Retry([&] { return pread(fd_, out, size, static_cast<off_t>(offset)); });

@@ -55,25 +55,35 @@ Result<Mapping> Mapping::Open(const std::string& path) {
   if (address == MAP_FAILED) return Status::FromErrno(errno, "map", path);
   mapping.address_ = address;
   mapping.size_ = *size;
+  mapping.place_ = GuardMapping(address, *size);
   // The mapping keeps the file alive by itself.
   VECCKPT_RETURN_IF_ERROR(file->Close());
   return mapping;
 }
 
 Mapping::Mapping(Mapping&& other) noexcept
-    : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : address_(std::exchange(other.address_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      place_(std::exchange(other.place_, kUnguarded)) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this != &other) {
-    if (address_ != nullptr) munmap(address_, size_);
+    Unmap();
     address_ = std::exchange(other.address_, nullptr);
     size_ = std::exchange(other.size_, 0);
+    place_ = std::exchange(other.place_, kUnguarded);
   }
   return *this;
 }
 
 Mapping::~Mapping() {
-  if (address_ != nullptr) munmap(address_, size_);
+  Unmap();
+}
+
+void Mapping::Unmap() {
+  if (address_ == nullptr) return;
+  ReleaseMapping(place_);
+  munmap(address_, size_);
 }
 
 void LoadMapped(Bytes part) {

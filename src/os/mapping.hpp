@@ -1,7 +1,8 @@
 // A file mapped read-only and shared through the page cache.
 //
-// Invariants: the bytes stay valid as long as the Mapping lives, whatever happens to the file's name.
-// Truncating a mapped file is out of contract.
+// Invariants: the bytes stay valid as long as the Mapping lives, whatever happens to the file's name. They do
+// not change, unless somebody writes to the file, or a page of it cannot be read: then all are zeros, and the
+// mapping is damaged (mapping_guard.hpp).
 // Thread safety: immutable after Open.
 
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
+#include "os/mapping_guard.hpp"
 
 namespace vecckpt {
 
@@ -25,10 +27,15 @@ class Mapping {
   ~Mapping();
 
   Bytes bytes() const { return {static_cast<const std::byte*>(address_), size_}; }
+  // Whether some read so far has met a page that cannot be read. Asked after reading, before believing.
+  bool damaged() const { return MappingDamaged(place_); }
 
  private:
+  void Unmap();
+
   void* address_ = nullptr;
   size_t size_ = 0;
+  GuardPlace place_ = kUnguarded;
 };
 
 // Brings a part of a mapping into memory, from the disk if need be, and returns when it is there. It may be

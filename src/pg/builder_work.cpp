@@ -8,11 +8,13 @@
 #include <utility>
 
 #include "base/checksum.hpp"
+#include "os/counted_try.hpp"
 #include "os/file.hpp"
 
 namespace vecckpt {
 namespace {
 
+constexpr uint32 kMostDeaths = 3;     // of processes that verified a segment, before it is given up
 constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a log line, unless asked for
 
 Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
@@ -180,8 +182,15 @@ Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status
   return SetSegmentAside(*work, *job.failed_segment, status.message(), notices);
 }
 
+// One of a job's inputs is not what was written. Which one, verifying them again tells, and sets it aside.
+void DoubtInputs(IndexWork* work, const RunningJob& job) {
+  for (uint64_t id : job.inputs) work->verified.erase(id);
+  ChangeEntry(work->key, [](IndexFields& f) { f.verified = false; });
+}
+
 Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
   Status result = status;
+  if (status.code() == StatusCode::kCorruption) DoubtInputs(work, job);
   bool published = false;
   if (result.ok()) result = Promote(*work, job, &published, notices);
   if (published) {
@@ -333,14 +342,20 @@ Status StartVerify(Builder* builder) {
   running.checks = std::make_shared<std::vector<CompletenessCheck>>();
   auto failed = running.failed_segment;
   auto checks = running.checks;
-  return Submit(builder, std::move(running), [segments, failed, checks](JobContext& context) {
-    VECCKPT_FAULT_POINT(JobVerify);
+  IndexKey key = work->key;
+  return Submit(builder, std::move(running), [key, segments, failed, checks](JobContext& context) {
     uint64 bytes = 0;
     for (const auto& segment : segments) bytes += segment->file_size();
     context.Begin(JobPhase::kVerifying, bytes);
     for (const auto& segment : segments) {
       if (context.cancel) return Status::Cancelled();
       *failed = segment->id();
+      CountedTry verifying(PathOf(TriesName(key, segment->id())), FileMode());
+      if (verifying.before() >= kMostDeaths)
+        return Status::Corruption("segment \"" + segment->path() +
+                                  "\" has not been verified: processes died in " +
+                                  std::to_string(verifying.before()) + " tries");
+      VECCKPT_FAULT_POINT(JobVerify, segment->path());
       VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll, &context.cancel));
       VECCKPT_RETURN_IF_ERROR(PrepareCompleteness(segment, &checks->emplace_back()));
       context.done += segment->file_size();

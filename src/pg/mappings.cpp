@@ -2,20 +2,55 @@
 
 #include "pg/mappings.hpp"
 
+#include <algorithm>
 #include <map>
 
 namespace vecckpt {
 namespace {
 
-// Enough for a session that walks many partitions; beyond it the cache starts anew.
-constexpr size_t kMaxCachedMappings = 256;
+// Enough for a session that walks many partitions; beyond it what has not been used for longest goes. A
+// segment is one mapping and mostly a second for its liveness bitmap, of the 65,530 that the kernel allows a
+// process by default.
+#ifdef VECCKPT_FAULT_POINTS
+constexpr size_t kMostCachedIndexes = 16;  // so that tests pass it with few
+#else
+constexpr size_t kMostCachedIndexes = 4096;
+#endif
+constexpr size_t kMostCachedSegments = 16384;
 constexpr int kMapAttempts = 5;
 
-using Cache = std::map<IndexKey, std::shared_ptr<const IndexMapping>>;
+struct Cached {
+  std::shared_ptr<const IndexMapping> mapping;
+  uint64 used = 0;  // when last: a number that grows with each use
+};
+using Cache = std::map<IndexKey, Cached>;
 
 Cache& MappingCache() {
   static Cache* cache = new Cache;  // never destroyed: nothing runs at process exit
   return *cache;
+}
+
+uint64 NextUse() {
+  static uint64 uses = 0;
+  return ++uses;
+}
+
+size_t SegmentsIn(const Cache& cache) {
+  size_t count = 0;
+  for (const auto& [key, cached] : cache) count += cached.mapping->segments.size();
+  return count;
+}
+
+// Forgets what has not been used for longest until at most so many remain.
+void Shrink(Cache* cache, size_t most_indexes, size_t most_segments) {
+  size_t segments = SegmentsIn(*cache);
+  while (!cache->empty() && (cache->size() > most_indexes || segments > most_segments)) {
+    const auto oldest = std::min_element(cache->begin(), cache->end(), [](const auto& a, const auto& b) {
+      return a.second.used < b.second.used;
+    });
+    segments -= oldest->second.mapping->segments.size();
+    cache->erase(oldest);
+  }
 }
 
 std::shared_ptr<const Segment> FindMapped(const IndexMapping* mapping, uint64_t id) {
@@ -92,11 +127,14 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
     IndexFields fields;
     if (!SnapshotEntry(key, &fields)) return Status::Ok();
     auto cached = cache.find(key);
-    const IndexMapping* before = cached == cache.end() ? nullptr : cached->second.get();
+    // Kept alive, whatever leaves the cache.
+    const std::shared_ptr<const IndexMapping> before =
+        cached == cache.end() ? nullptr : cached->second.mapping;
     *validated = fields.validated;
     if (before != nullptr && before->identity == identity &&
         SameGeneration(before->generation, fields.current) && fields.identity == identity) {
-      *mapping = cached->second;
+      cached->second.used = NextUse();
+      *mapping = before;
       return Status::Ok();
     }
 
@@ -110,10 +148,14 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
       if (status.ok() && (manifest->identity != identity || !(manifest->geometry == geometry)))
         status = Status::Corruption("manifest of index does not fit its log");
       bool manifest_good = status.ok();
-      if (status.ok()) status = OpenSegments(*manifest, before, next.get(), &failed);
+      if (status.ok()) status = OpenSegments(*manifest, before.get(), next.get(), &failed);
       if (!status.ok()) {
-        bool transient = status.code() == StatusCode::kOutOfMemory || status.code() == StatusCode::kIoError;
-        if (transient) return status;
+        if (status.code() == StatusCode::kOutOfMemory) {  // not the files' fault
+          if (cache.empty()) return status;
+          Shrink(&cache, cache.size() / 2, kMostCachedSegments);
+          attempt = Min(attempt, kMapAttempts - 2);
+          continue;
+        }
         // A file that vanished between look and open: look again. Gone for the same generation: set aside.
         if (status.code() == StatusCode::kNotFound && !SameGeneration(failed_generation, fields.current)) {
           failed_generation = fields.current;
@@ -128,8 +170,8 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
       }
       next->manifest = std::move(*manifest);
     }
-    if (cache.size() >= kMaxCachedMappings) cache.clear();
-    cache[key] = next;
+    cache[key] = {next, NextUse()};
+    Shrink(&cache, kMostCachedIndexes, kMostCachedSegments);
     *mapping = std::move(next);
     return Status::Ok();
   }
@@ -153,7 +195,7 @@ void PruneMappings(XactEvent event, void* argument) {
     std::erase_if(MappingCache(), [](const auto& cached) {
       IndexFields fields;
       return !SnapshotEntry(cached.first, &fields) ||
-             !SameGeneration(fields.current, cached.second->generation);
+             !SameGeneration(fields.current, cached.second.mapping->generation);
     });
     return Status::Ok();
   });

@@ -75,6 +75,7 @@ uint64 LoadSegment(const Segment& segment) {
     CHECK_FOR_INTERRUPTS();
     LoadMapped(file.subspan(at, Min(kChunk, file.size() - at)));
   }
+  ThrowIfFailed(Guard([&] { return segment.CheckReadable(); }));
   return file.size();
 }
 

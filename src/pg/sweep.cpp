@@ -98,7 +98,7 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
   Status first_failure;
   std::set<uint64_t> there;
   for (const auto& [name, parsed] : files) {
-    if (!parsed.temporary) there.insert(parsed.id);
+    if (!parsed.temporary && parsed.kind == FileKind::kSegment) there.insert(parsed.id);
     const uint64* end = writers.ids + writers.count;
     if (std::find(writers.ids, end, parsed.id) != end && parsed.id != 0) continue;
     bool wanted =

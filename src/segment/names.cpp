@@ -83,6 +83,10 @@ std::string LivenessBitmapName(const IndexKey& key, uint64_t bitmap_id) {
   return NameWithId(key, bitmap_id, ".live");
 }
 
+std::string TriesName(const IndexKey& key, uint64_t segment_id) {
+  return NameWithId(key, segment_id, ".tries");
+}
+
 std::optional<FileName> ParseFileName(std::string_view name) {
   FileName result;
   result.temporary = RemoveSuffix(name, ".tmp");
@@ -100,6 +104,8 @@ std::optional<FileName> ParseFileName(std::string_view name) {
     result.kind = FileKind::kSegment;
   } else if (RemoveSuffix(name, ".live")) {
     result.kind = FileKind::kLivenessBitmap;
+  } else if (RemoveSuffix(name, ".tries")) {
+    result.kind = FileKind::kTries;
   } else {
     return std::nullopt;
   }

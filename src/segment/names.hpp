@@ -4,6 +4,7 @@
 //   <db>_<tablespace>_<relation>.<16 hex>.gen     the manifest of a generation, by manifest id
 //   <db>_<tablespace>_<relation>.<16 hex>.seg     a segment, by segment id
 //   <db>_<tablespace>_<relation>.<16 hex>.live    a liveness bitmap, by an id of its own
+//   <db>_<tablespace>_<relation>.<16 hex>.tries   how often verifying a segment was begun, by segment id
 //   any of these with .tmp behind it              being written
 //
 // Numbers are decimal without leading zeros, hex is lower case. Anything else is a strange name and left
@@ -27,7 +28,7 @@ struct IndexKey {
   auto operator<=>(const IndexKey&) const = default;
 };
 
-enum class FileKind { kDurableManifest, kGenerationManifest, kSegment, kLivenessBitmap };
+enum class FileKind { kDurableManifest, kGenerationManifest, kSegment, kLivenessBitmap, kTries };
 
 struct FileName {
   IndexKey key;
@@ -40,6 +41,7 @@ std::string DurableManifestName(const IndexKey& key);
 std::string GenerationManifestName(const IndexKey& key, uint64_t manifest_id);
 std::string SegmentName(const IndexKey& key, uint64_t segment_id);
 std::string LivenessBitmapName(const IndexKey& key, uint64_t bitmap_id);
+std::string TriesName(const IndexKey& key, uint64_t segment_id);
 
 std::optional<FileName> ParseFileName(std::string_view name);
 

@@ -10,8 +10,10 @@
 #include <cstring>
 #include <functional>
 #include <utility>
+#include <vector>
 
 #include "base/checksum.hpp"
+#include "os/file.hpp"
 
 namespace vecckpt {
 
@@ -36,6 +38,12 @@ Status Corrupt(const std::string& path, const std::string& detail) {
 
 Status CorruptSection(const std::string& path, SectionKind kind, const std::string& detail) {
   return Corrupt(path, std::string(kSectionNames[static_cast<uint32_t>(kind)]) + " section: " + detail);
+}
+
+// What the disk does not give back is as good as lost; a lack of memory or descriptors says nothing of the
+// file.
+Status AsCorruption(const std::string& path, const Status& status) {
+  return status.code() == StatusCode::kIoError ? Corrupt(path, status.message()) : status;
 }
 
 Status Unsupported(const std::string& path, const std::string& detail) {
@@ -251,7 +259,7 @@ bool StrictlyAscending(std::span<const T> values, Less less) {
 
 Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path) {
   Result<Mapping> mapping = Mapping::Open(path);
-  if (!mapping.ok()) return mapping.status();
+  if (!mapping.ok()) return AsCorruption(path, mapping.status());
   ExpectLookups(mapping->bytes());  // the header alone, not what lies behind it
   const Result<SegmentHeader> header = ReadHeader(mapping->bytes(), path);
   if (!header.ok()) return header.status();
@@ -288,16 +296,15 @@ Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path) {
   }
   segment->ordinals_ = ViewAs<uint64_t>(entries.subspan(EntryOffsetsSize(header->node_count)));
   ExpectScans(segment->file());
+  VECCKPT_RETURN_IF_ERROR(segment->CheckReadable());
   return std::shared_ptr<const Segment>(std::move(segment));
 }
 
 bool Segment::ColdForSearch() const {
   const Bytes links = section(SectionKind::kLinks0);
   const uint32_t number = searches_.fetch_add(1, std::memory_order_relaxed);
-  if (number == 0 && kind() == SegmentKind::kGraph) {
-    ExpectLookups(codes());
-    ExpectLookups(links);
-  }
+  // The whole file: advice for parts of a mapping splits it, and a process may have only so many.
+  if (number == 0 && kind() == SegmentKind::kGraph) ExpectLookups(file());
   if (number % kSearchesBetweenLooks == 0 || cold_.load(std::memory_order_relaxed)) {
     const bool missing =
         SomeMissing(codes(), kPagesLookedAt, number) || SomeMissing(links, kPagesLookedAt, number);
@@ -337,18 +344,27 @@ Status Segment::Verify(Depth depth, const std::atomic<bool>* cancel) const {
   return VerifyContents(depth, cancel);
 }
 
+// A file that has lost its name (the segments of temporary tables) is read through the mapping.
 Status Segment::VerifySection(SectionKind kind, const std::atomic<bool>* cancel) const {
+  VECCKPT_RETURN_IF_ERROR(CheckReadable());
+  const Result<File> file = File::OpenRead(path_);
+  if (!file.ok() && file.status().code() != StatusCode::kNotFound) return AsCorruption(path_, file.status());
+  const Bytes whole = section(kind);
+  std::vector<std::byte> read(file.ok() ? std::min(whole.size(), kVerifyPiece) : 0);
   StreamingChecksum checksum;
-  const auto first_of = [](Bytes bytes) { return bytes.first(std::min(bytes.size(), kVerifyPiece)); };
-  Bytes rest = section(kind);
-  PrefetchMapped(first_of(rest));
-  while (!rest.empty()) {
+  for (size_t at = 0; at < whole.size();) {
     if (CancelSeen(cancel)) return Status::Cancelled();
-    const Bytes piece = first_of(rest);
-    rest = rest.subspan(piece.size());
-    PrefetchMapped(first_of(rest));
+    Bytes piece = whole.subspan(at, std::min(whole.size() - at, kVerifyPiece));
+    if (file.ok()) {
+      const uint64_t offset = header_.sections[static_cast<uint32_t>(kind)].offset + at;
+      const Status status = file->ReadAt(offset, read.data(), piece.size());
+      if (!status.ok()) return AsCorruption(path_, status);
+      piece = Bytes(read).first(piece.size());
+    }
     checksum.Update(piece);
+    at += piece.size();
   }
+  VECCKPT_RETURN_IF_ERROR(CheckReadable());
   if (checksum.Digest() != header_.sections[static_cast<uint32_t>(kind)].checksum) {
     return CorruptSection(path_, kind, "checksum mismatch");
   }
@@ -356,8 +372,15 @@ Status Segment::VerifySection(SectionKind kind, const std::atomic<bool>* cancel)
 }
 
 Status Segment::VerifyContents(Depth depth, const std::atomic<bool>* cancel) const {
-  VECCKPT_RETURN_IF_ERROR(VerifyIndexed(cancel));
-  return depth == Depth::kAll ? VerifyRest(cancel) : Status::Ok();
+  Status status = VerifyIndexed(cancel);
+  if (status.ok() && depth == Depth::kAll) status = VerifyRest(cancel);
+  // What was found in zeros says nothing.
+  const Status readable = CheckReadable();
+  return readable.ok() ? status : readable;
+}
+
+Status Segment::CheckReadable() const {
+  return damaged() ? Corrupt(path_, "a page of it cannot be read") : Status::Ok();
 }
 
 Status Segment::VerifyIndexed(const std::atomic<bool>* cancel) const {

@@ -41,6 +41,11 @@ class Segment {
   // long as nothing is missing.
   bool ColdForSearch() const;
 
+  // A page of it could not be read: what was read of it since may be zeros instead. Asked after reading.
+  bool damaged() const { return mapping_.damaged(); }
+  // kCorruption if it is damaged.
+  Status CheckReadable() const;
+
   Bytes file() const { return mapping_.bytes(); }
   Bytes section(SectionKind kind) const;
   const Codec& codec() const { return *codec_; }
@@ -59,7 +64,8 @@ class Segment {
   // The extent record that an ordinal lies in; null if the segment has none for it.
   const ExtentRecord* ExtentOf(uint64_t ordinal) const;
 
-  // Recomputes checksums; kCorruption names the section and the file.
+  // Recomputes checksums, from the file, not the mapping; kCorruption names the section and the file, also
+  // where the disk refuses to give it.
   // kIndexed: codec, entries and extents, and that their contents are in range and in order; what a loaded
   // segment is checked for before its first use. kAll: every section, and every link in range.
   enum class Depth { kIndexed, kAll };

@@ -101,6 +101,8 @@ my @table = (
 	[ 'JobMerge',             '', 'merge',   'error crash' ],
 	[ 'JobGraph',             '', 'graph',   'error crash' ],
 	[ 'JobVerify',            '', 'restart', 'error crash' ],
+	[ 'FileRead',         '.seg', 'restart', 'crash' ],
+	[ 'FileRead',        '.ckpt', 'restart', 'error crash' ],
 	[ 'JobDone',              '', 'seal',    'error crash' ],
 	[ 'LivenessCount',        '', 'live',    'error crash' ],
 	[ 'JobLiveness',          '', 'live',    'error crash' ],

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include <cstring>
 #include <filesystem>
 #include <numeric>
@@ -358,6 +361,55 @@ TEST(JobsTest, CancelledJobsLeaveNoFile) {
   canceller.join();
   EXPECT_LT(context.done, 8000u);
   EXPECT_EQ(FileCount(log), before);
+}
+
+// Flips a bit of the middle of a section in the file itself, which whoever has it mapped sees.
+void FlipIn(const Segment& segment, SectionKind kind) {
+  const SectionRecord& record = segment.header().sections[static_cast<uint32_t>(kind)];
+  std::fstream file(segment.path(), std::ios::in | std::ios::out | std::ios::binary);
+  const auto place = static_cast<std::streamoff>(record.offset + record.size / 2);
+  file.seekg(place);
+  const char byte = static_cast<char>(file.get());
+  file.seekp(place);
+  file.put(static_cast<char>(byte ^ 1));
+}
+
+// What was damaged since it was written, with the file in use, is not copied into a segment whose checksums
+// are right.
+TEST(JobsTest, DamagedInputsAreNotCopied) {
+  for (const SectionKind kind : {SectionKind::kCodes, SectionKind::kLinks0, SectionKind::kEntries}) {
+    FakeLog log(Metric::kL2, 8, CodeKind::kNone);
+    log.AddRandom(600, 3);
+    const auto graph = log.Graph(0, 300);
+    const auto flat = log.Seal(300, 600);
+    FlipIn(kind == SectionKind::kLinks0 ? *graph : *flat, kind);
+    const GraphInput input = log.ToGraph({graph, flat});
+    JobContext context;
+    EXPECT_EQ(RunGraph(input, context).status().code(), StatusCode::kCorruption);
+    EXPECT_FALSE(std::filesystem::exists(input.output.path));
+    if (kind == SectionKind::kLinks0) continue;
+    MergeInput merge;
+    merge.output = log.Output(300, 600);
+    merge.segments = {flat};
+    EXPECT_EQ(RunMerge(merge, context).status().code(), StatusCode::kCorruption);
+    EXPECT_FALSE(std::filesystem::exists(merge.output.path));
+  }
+}
+
+// A file cut short while it is in use ends jobs and searches with an error, not the process.
+TEST(JobsTest, InputsThatCannotBeRead) {
+  FakeLog log(Metric::kL2, 8, CodeKind::kNone);
+  log.AddRandom(3000, 3);
+  const auto graph = log.Graph(0, 2000);
+  const auto flat = log.Seal(2000, 3000);
+  for (const auto& segment : {graph, flat}) std::filesystem::resize_file(segment->path(), 4096);
+  JobContext context;
+  EXPECT_EQ(RunGraph(log.ToGraph({graph, flat}), context).status().code(), StatusCode::kCorruption);
+  MergeInput merge;
+  merge.output = log.Output(2000, 3000);
+  merge.segments = {flat};
+  EXPECT_EQ(RunMerge(merge, context).status().code(), StatusCode::kCorruption);
+  EXPECT_EQ(graph->Verify(Segment::Depth::kAll).code(), StatusCode::kCorruption);
 }
 
 TEST(JobsTest, RefusesOtherGeometry) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -586,6 +587,41 @@ TEST_F(SearchTest, CorruptionNamesTheSegment) {
     }
     EXPECT_EQ(status.code(), StatusCode::kCorruption) << static_cast<int>(kind);
     EXPECT_EQ(search->corrupt_segment(), spoiled->id());
+  }
+}
+
+// A file cut short in the middle of a search, or before it: an error that names the segment, and no row that
+// rests on what could not be read.
+TEST_F(SearchTest, SegmentsThatCannotBeRead) {
+  for (const bool started : {false, true}) {
+    FakeLog log(Metric::kL2, 12);
+    log.AddRandom(3000, 48);
+    const auto graph = log.Graph(0, 3000);
+    const std::vector<float> query = RandomQuery(12, 49);
+    SearchOptions options = Options(log);
+    options.max_scan_tuples = 1000000;
+    const std::vector<double> truth = BruteForce(log, query);
+    auto search = Begin(log, options, query, {graph}, 3000);
+    if (started) {
+      EXPECT_EQ(Run(search.get(), log, query, 20).size(), 20u);
+    }
+    std::filesystem::resize_file(graph->path(), 4096);
+    Status status;
+    size_t rows = 0;
+    while (status.ok()) {
+      Result<MergedSearch::Step> step = search->Next();
+      status = step.status();
+      if (!step.ok()) break;
+      ASSERT_NE(step->action, MergedSearch::Action::kDone);
+      if (step->action == MergedSearch::Action::kEmit) {
+        ++rows;
+      } else {
+        search->Resolve(Distance(log, FakeLog::PositionOf(step->ordinal), query));
+      }
+    }
+    EXPECT_EQ(status.code(), StatusCode::kCorruption);
+    EXPECT_EQ(search->corrupt_segment(), graph->id());
+    EXPECT_LE(rows, started ? 40u : 0u);
   }
 }
 

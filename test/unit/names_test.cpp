@@ -40,12 +40,13 @@ TEST(Names, RoundTrip) {
     ExpectRoundTrip(GenerationManifestName(key, id), key, FileKind::kGenerationManifest, id);
     ExpectRoundTrip(SegmentName(key, id), key, FileKind::kSegment, id);
     ExpectRoundTrip(LivenessBitmapName(key, id), key, FileKind::kLivenessBitmap, id);
+    ExpectRoundTrip(TriesName(key, id), key, FileKind::kTries, id);
   }
 }
 
 TEST(Names, FitTheirLimit) {
   const IndexKey key = {4294967295u, 4294967295u, 4294967295u};
-  EXPECT_LT(("vector-ckpt/" + LivenessBitmapName(key, ~uint64_t{0}) + ".tmp").size(), 100u);
+  EXPECT_LT(("vector-ckpt/" + TriesName(key, ~uint64_t{0}) + ".tmp").size(), 100u);
 }
 
 TEST(Names, StrangeNamesAreRefused) {
