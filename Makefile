@@ -32,6 +32,7 @@ OBJS = \
 	src/hnsw/half_kernels.o \
 	src/hnsw/kernels.o \
 	src/hnsw/nibble_kernels.o \
+	src/hnsw/norm_penalty.o \
 	src/hnsw/scalar_codec.o \
 	src/hnsw/stored_vector.o \
 	src/segment/liveness_bitmap.o \

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <new>
 #include <set>
 #include <string>
@@ -15,6 +14,7 @@
 #include "hnsw/graph_inserter.hpp"
 #include "hnsw/graph_repair.hpp"
 #include "hnsw/mutable_graph.hpp"
+#include "hnsw/norm_penalty.hpp"
 
 namespace vecckpt {
 
@@ -79,6 +79,7 @@ struct GraphBuilder::State {
   const GraphBuildOptions options;
   CodeTable table;
   HugeArray<std::byte> codes_copy;
+  std::vector<float> penalties;  // under inner product
   std::unique_ptr<MutableGraph> graph;
   std::vector<uint32_t> orphans;
   uint32_t repaired = 0;
@@ -343,6 +344,8 @@ Status GraphBuilder::Build() {
   if (state.CancelSeen()) return Status::Cancelled();
   try {
     if (state.options.copy_codes) state.CopyCodes();
+    state.penalties = NormPenalties(*state.table.codec, state.table.codes, state.node_count);
+    if (!state.penalties.empty()) state.table.penalties = state.penalties.data();
     VECCKPT_RETURN_IF_ERROR(state.InsertWithoutHubs());
     if (state.options.on_repair) state.options.on_repair();
     VECCKPT_RETURN_IF_ERROR(state.Repair());
@@ -388,8 +391,8 @@ uint32_t GraphBuilder::repaired() const {
 uint64_t GraphBuilder::MemoryNeeded(uint64_t node_count, uint32_t m, uint32_t threads) {
   // A node has 1 / (m - 1) upper lists in the mean, and so many nodes have an offset and a rank.
   const uint64_t upper = (LinkRows::BytesPerRow(m) + 16) / std::max(m - 1, 1u) + 1;
-  // Level, lock, place in the insertion order; a walk of each thread; the marks and lists of the repair.
-  const uint64_t other = 1 + 1 + 4 + uint64_t{threads + 1} + 9;
+  // Level, lock, place in the insertion order, penalty; a walk of each thread; the repair's marks and lists.
+  const uint64_t other = 1 + 1 + 4 + 4 + uint64_t{threads + 1} + 9;
   // What a walk works with, and huge pages that are used in part.
   const uint64_t constant = uint64_t{threads + 4} * (2u << 20);
   return node_count * (LinkRows::BytesPerRow(2 * m) + upper + other) + constant;

@@ -6,19 +6,56 @@
 
 namespace vecckpt {
 
+// What the last walk found for the node that is being inserted.
+void GraphInserter::ChooseAtInsertion(const Place& place, uint32_t node, std::vector<uint32_t>* chosen) {
+  if (!FillsLists()) {
+    const bool is_product = graph_->table().codec->metric() == Metric::kInnerProduct;
+    return Choose(place, node, walk_.nearest(), is_product ? place.rows->limit() : graph_->m(), chosen);
+  }
+  candidates_.assign(walk_.nearest().begin(), walk_.nearest().end());
+  for (const Neighbour& one : walk_.outstanding()) {
+    const auto is_one = [&](const Neighbour& other) { return other.id == one.id; };
+    if (std::any_of(walk_.nearest().begin(), walk_.nearest().end(), is_one)) continue;
+    candidates_.push_back({graph_->table().Distance(node, NodeOf(place, one.id)), one.id});
+  }
+  std::sort(candidates_.begin(), candidates_.end(), Nearer);
+  Choose(place, node, candidates_, place.rows->limit(), chosen);
+}
+
 // `candidates` in order.
-void GraphInserter::Choose(const Place& place, std::span<const Neighbour> candidates, uint32_t limit,
-                           std::vector<uint32_t>* chosen) {
-  const CodeTable& table = graph_->table();
+void GraphInserter::Choose(const Place& place, uint32_t node, std::span<const Neighbour> candidates,
+                           uint32_t limit, std::vector<uint32_t>* chosen) {
+  const uint32_t most = FillsLists() ? limit / 2 : limit;
   chosen->clear();
   chosen_nodes_.clear();
   for (const Neighbour& candidate : candidates) {
-    if (chosen->size() == limit) break;
-    const uint32_t node = NodeOf(place, candidate.id);
-    if (table.codec->AnyCloserThan(candidate.distance, table.CodeOf(node), table.codes, chosen_nodes_))
-      continue;
+    if (chosen->size() == most) break;
+    const uint32_t other = NodeOf(place, candidate.id);
+    if (graph_->table().AnyCloserThan(candidate.distance, other, chosen_nodes_)) continue;
     chosen->push_back(candidate.id);
-    chosen_nodes_.push_back(node);
+    chosen_nodes_.push_back(other);
+  }
+  if (FillsLists()) Fill(place, node, candidates, limit - 1, chosen);
+}
+
+// Adds the largest inner products of the other candidates. REQUIRES: `chosen` is in the order of
+// `candidates`.
+void GraphInserter::Fill(const Place& place, uint32_t node, std::span<const Neighbour> candidates,
+                         size_t size, std::vector<uint32_t>* chosen) {
+  filling_.clear();
+  size_t next_chosen = 0;
+  for (const Neighbour& candidate : candidates) {
+    if (next_chosen < chosen->size() && (*chosen)[next_chosen] == candidate.id) {
+      ++next_chosen;
+      continue;
+    }
+    const uint32_t other = NodeOf(place, candidate.id);
+    filling_.push_back({graph_->table().ProductDistance(candidate.distance, node, other), candidate.id});
+  }
+  std::sort(filling_.begin(), filling_.end(), Nearer);
+  for (const Neighbour& one : filling_) {
+    if (chosen->size() >= size) break;
+    chosen->push_back(one.id);
   }
 }
 
@@ -31,7 +68,7 @@ void GraphInserter::Cut(const Place& place, uint32_t id, std::span<const uint32_
   candidates_.clear();
   for (size_t i = 0; i < links.size(); ++i) candidates_.push_back({distances_[i], links[i]});
   std::sort(candidates_.begin(), candidates_.end(), Nearer);
-  Choose(place, candidates_, place.rows->limit(), &cut_);
+  Choose(place, NodeOf(place, id), candidates_, place.rows->limit(), &cut_);
   place.rows->Assign(RowOf(place, id), cut_);
 }
 
@@ -56,14 +93,14 @@ void GraphInserter::Insert(uint32_t node) {
   starts_.assign(1, walk_.Descend(walk_.Entry(), level));
   for (uint32_t at = std::min(level, top); at > 0; --at) {
     walk_.Walk(UpperLevel(*graph_, at), starts_, ef_construction_);
-    Choose(PlaceOf(at), walk_.nearest(), graph_->m(), &lists_[at]);
+    ChooseAtInsertion(PlaceOf(at), node, &lists_[at]);
     starts_.assign(walk_.nearest().begin(), walk_.nearest().end());
   }
   if (graph_->entry_rank() != kNoNode) {
     for (Neighbour& one : starts_) one.id = graph_->upper_nodes()[one.id];
   }
   walk_.Walk(Level0(*graph_), starts_, ef_construction_);
-  Choose(PlaceOf(0), walk_.nearest(), graph_->m(), &lists_[0]);
+  ChooseAtInsertion(PlaceOf(0), node, &lists_[0]);
   for (uint32_t at = 0; at <= std::min(level, top); ++at) {
     const Place place = PlaceOf(at);
     const uint32_t id = at == 0 ? node : rank;

@@ -9,6 +9,13 @@
 // the node. A list that a link back finds full, with half as many links again as it may have, is cut to its
 // limit the same way. hnswlib cuts at every link back, which costs it most of its distances.
 //
+// Under inner product that would drop whatever a longer vector is nearer to, which leaves most lists nearly
+// empty. There half of a list is chosen so, by distances that take norms into account (norm_penalty.hpp), and
+// the rest is filled with those candidates that searches want most, the largest inner products: all but one
+// place, which is for the repair. Candidates are then also the largest products that the walk came by, so
+// that each list leads to the longest vectors, which nothing else does. Where norms are even, lists are not
+// filled, but inner product still chooses up to 2m neighbours on level 0.
+//
 // Thread safety: an inserter belongs to one thread; several may work on one graph.
 
 #pragma once
@@ -47,8 +54,12 @@ class GraphInserter {
   }
   Place PlaceOf(uint32_t level) const { return {level == 0 ? &graph_->links0() : &graph_->upper(), level}; }
 
-  void Choose(const Place& place, std::span<const Neighbour> candidates, uint32_t limit,
+  bool FillsLists() const { return graph_->table().penalties != nullptr; }
+  void ChooseAtInsertion(const Place& place, uint32_t node, std::vector<uint32_t>* chosen);
+  void Choose(const Place& place, uint32_t node, std::span<const Neighbour> candidates, uint32_t limit,
               std::vector<uint32_t>* chosen);
+  void Fill(const Place& place, uint32_t node, std::span<const Neighbour> candidates, size_t size,
+            std::vector<uint32_t>* chosen);
   void Link(const Place& place, uint32_t node, uint32_t id, std::span<const uint32_t> chosen);
   void LinkBack(const Place& place, uint32_t from, uint32_t to);
   void Cut(const Place& place, uint32_t id, std::span<const uint32_t> links);
@@ -58,9 +69,9 @@ class GraphInserter {
   uint32_t ef_construction_;
   std::vector<Neighbour> starts_;
   std::vector<std::vector<uint32_t>> lists_;  // the new node's, by level
-  // Of Choose and Cut.
+  // Of Choose, Fill and Cut.
   std::vector<uint32_t> chosen_nodes_;
-  std::vector<Neighbour> candidates_;
+  std::vector<Neighbour> candidates_, filling_;
   std::vector<uint32_t> links_, nodes_, cut_;
   std::vector<float> distances_;
 };

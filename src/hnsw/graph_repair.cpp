@@ -83,8 +83,24 @@ bool GraphRepair::LinkIn(uint32_t node) {
   return true;
 }
 
-// Passes go on while they gain something: what one reaches may be what another needs.
 Status GraphRepair::MakeReachable() {
+  VECCKPT_RETURN_IF_ERROR(ReachAll());
+  const auto isolated = std::count(isolated_.begin(), isolated_.end(), true);
+  const bool is_product = graph_->table().codec->metric() == Metric::kInnerProduct;
+  if (!is_product || orphans_.size() == static_cast<size_t>(isolated)) return Status::Ok();
+  ShortenFilledLists();
+  return ReachAll();
+}
+
+void GraphRepair::ShortenFilledLists() {
+  const size_t length = graph_->links0().limit() * 3 / 4;
+  for (uint32_t node = 0; node < graph_->node_count(); ++node) {
+    if (Links(node).size() > length) graph_->links0().Assign(node, Links(node).first(length));
+  }
+}
+
+// Passes go on while they gain something: what one reaches may be what another needs.
+Status GraphRepair::ReachAll() {
   const uint32_t node_count = graph_->node_count();
   reached_.assign(node_count, false);
   Reach(graph_->entry_node());

@@ -3,6 +3,9 @@
 // Reachable: over level 0 from the entry point. A search starts level 0 there too, besides from where its
 // descent lands, so nothing more is needed.
 //
+// Lists that were filled up (graph_inserter.hpp) have one place for such links. Where that is not enough, all
+// lists lose their last quarter, and links are made anew.
+//
 // Findable: a search for the node's own code, as narrow as searches get, sees it. Reachable is not enough,
 // because choosing neighbours prunes links until some nodes are linked to only from where a search for them
 // does not come by. After an absorb the base's nodes are searched for too: an absorb of an eighth changes the
@@ -50,6 +53,8 @@ class GraphRepair {
 
   void Reach(uint32_t node);
   Status Close();
+  Status ReachAll();
+  void ShortenFilledLists();
   uint32_t NearestWithFreeLink(uint32_t node, std::span<const uint32_t> among, uint32_t best) const;
   bool LinkIn(uint32_t node);
 

@@ -54,17 +54,24 @@ class GraphWalk {
 
   // The `width` nearest seen by the last walk, in order.
   std::span<const Neighbour> nearest() const { return nearest_; }
+  // Under inner product: the kMostOutstanding largest products that the last walk found in lists, by
+  // CodeTable::ProductDistance, in no order.
+  std::span<const Neighbour> outstanding() const { return outstanding_; }
   // What the last walk expanded, in that order.
   std::span<const Neighbour> expanded() const { return expanded_; }
   bool Saw(uint32_t id) const { return visited_[id] == round_; }
 
  private:
+  static constexpr size_t kMostOutstanding = 8;
+
   bool Visit(uint32_t id) {
     const bool is_new = visited_[id] != round_;
     visited_[id] = round_;
     return is_new;
   }
   void See(uint32_t count);
+  template <typename Level>
+  void NoteOutstanding(const Level& level, uint32_t count);
   void Start(const Neighbour& start);
   template <typename Level>
   uint32_t UnseenLinks(const Level& level, uint32_t id);
@@ -80,6 +87,7 @@ class GraphWalk {
   std::vector<NodeKey> keys_;  // of the nearest, sorted
   std::vector<NodeKey> added_;
   std::vector<Neighbour> nearest_, expanded_;
+  std::vector<Neighbour> outstanding_;   // a heap, the least on top
   std::vector<uint32_t> batch_, nodes_;  // unseen links of a list, and their nodes
   std::vector<float> scores_;
 };
@@ -151,6 +159,22 @@ uint32_t GraphWalk::UnseenLinks(const Level& level, uint32_t id) {
   return unseen;
 }
 
+// Of the first `count` of batch_.
+template <typename Level>
+void GraphWalk::NoteOutstanding(const Level& level, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    const float distance = graph_.table().ProductDistance(scores_[i], query_, level.Node(batch_[i]));
+    const Neighbour one{distance, batch_[i]};
+    if (outstanding_.size() == kMostOutstanding) {
+      if (!Nearer(one, outstanding_.front())) continue;
+      std::pop_heap(outstanding_.begin(), outstanding_.end(), Nearer);
+      outstanding_.pop_back();
+    }
+    outstanding_.push_back(one);
+    std::push_heap(outstanding_.begin(), outstanding_.end(), Nearer);
+  }
+}
+
 template <typename Level>
 void GraphWalk::Walk(const Level& level, std::span<const Neighbour> starts, size_t width, uint32_t target) {
   if (++round_ == 0) {
@@ -162,6 +186,7 @@ void GraphWalk::Walk(const Level& level, std::span<const Neighbour> starts, size
   keys_.clear();
   expanded_.clear();
   nearest_.clear();
+  outstanding_.clear();
   for (const Neighbour& start : starts) {
     if (Visit(start.id)) Start(start);
   }
@@ -174,6 +199,7 @@ void GraphWalk::Walk(const Level& level, std::span<const Neighbour> starts, size
     const uint32_t count = UnseenLinks(level, id);
     if (next_ + 1 < keys_.size()) level.rows().Fetch(level.Row(NodeOf(keys_[next_ + 1])));
     Score(level, count);
+    if (graph_.table().penalties != nullptr) NoteOutstanding(level, count);
     See(count);
   }
   for (const NodeKey key : keys_) nearest_.push_back({DistanceOf(key), NodeOf(key)});

@@ -30,12 +30,28 @@ namespace vecckpt {
 struct CodeTable {
   const Codec* codec;
   const std::byte* codes;
+  const float* penalties = nullptr;  // under inner product, of each node (norm_penalty.hpp)
 
   const std::byte* CodeOf(uint32_t node) const { return codes + node * codec->stride(); }
-  float Distance(uint32_t a, uint32_t b) const { return codec->CodeDistance(CodeOf(a), CodeOf(b)); }
+  float Distance(uint32_t a, uint32_t b) const {
+    const float distance = codec->CodeDistance(CodeOf(a), CodeOf(b));
+    return penalties == nullptr ? distance : distance + (penalties[a] + penalties[b]);
+  }
   // out[i] = Distance(node, others[i]).
   void Distances(uint32_t node, std::span<const uint32_t> others, float* out) const {
     codec->CodeDistancesOf(CodeOf(node), codes, others, out);
+    if (penalties == nullptr) return;
+    for (size_t i = 0; i < others.size(); ++i) out[i] += penalties[node] + penalties[others[i]];
+  }
+  // Whether one of those is nearer to the node than `distance`.
+  bool AnyCloserThan(float distance, uint32_t node, std::span<const uint32_t> others) const {
+    if (penalties == nullptr) return codec->AnyCloserThan(distance, CodeOf(node), codes, others);
+    return std::any_of(others.begin(), others.end(),
+                       [&](uint32_t other) { return Distance(node, other) < distance; });
+  }
+  // What a search will compare, from what Distance gave. REQUIRES: penalties.
+  float ProductDistance(float distance, uint32_t a, uint32_t b) const {
+    return distance - (penalties[a] + penalties[b]);
   }
 };
 

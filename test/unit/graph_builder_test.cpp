@@ -304,8 +304,8 @@ TEST(GraphBuilder, AnEmptyBaseAndOneNodeBasesWork) {
   }
 }
 
-// Inner product with uneven norms: most nodes have no way in until they are repaired.
-TEST(GraphBuilder, RepairsGraphsOfUnevenNorms) {
+// Inner product with uneven norms: lists by inner product alone left most nodes without a way in.
+TEST(GraphBuilder, UnevenNormsLeaveNobodyOut) {
   const uint32_t dims = 16;
   std::vector<float> vectors = ClusteredVectors(4000, dims, 4000, 7);
   std::mt19937_64 random(8);
@@ -317,8 +317,31 @@ TEST(GraphBuilder, RepairsGraphsOfUnevenNorms) {
   const Data data(Metric::kInnerProduct, dims, vectors);
   const Result<BuiltGraph> graph = data.Build(4000, nullptr, Options(2));
   ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_LT(graph->repaired, 100u);
+  EXPECT_EQ(graph->orphans.size(), 0u);
+  CheckSound(data, *graph);
+}
+
+// Most vectors point anywhere, so that norms count little; the others, in three dimensions, would need them
+// to count much. All their lists are full of the same longest vectors, with fewer places left than repairs
+// ask for.
+TEST(GraphBuilder, FilledListsMakeRoomForRepairs) {
+  const uint32_t dims = 64;
+  std::mt19937_64 random(9);
+  std::normal_distribution<float> normal;
+  std::uniform_real_distribution<float> uniform(0, 4);
+  std::vector<float> vectors(6000 * dims, 0.0f);
+  for (size_t i = 0; i < 6000; ++i) {
+    for (uint32_t d = 0; d < dims; ++d) {
+      if (i % 8 < 5) vectors[i * dims + d] = normal(random) / 8;
+      if (i % 8 >= 5 && d < 3) vectors[i * dims + d] = uniform(random);
+    }
+  }
+  const Data data(Metric::kInnerProduct, dims, vectors);
+  const Result<BuiltGraph> graph = data.Build(6000, nullptr, Options(1));
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
   EXPECT_GT(graph->repaired, 100u);
-  EXPECT_LT(graph->orphans.size(), 40u);
+  EXPECT_EQ(graph->orphans.size(), 0u);
   CheckSound(data, *graph);
 }
 
