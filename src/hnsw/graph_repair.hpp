@@ -3,8 +3,8 @@
 // Reachable: over level 0 from the entry point. A search starts level 0 there too, besides from where its
 // descent lands, so nothing more is needed.
 //
-// Lists that were filled up (graph_inserter.hpp) have one place for such links. Where that is not enough, all
-// lists lose their last quarter, and links are made anew.
+// Lists for inner product may be full, or filled up but for one place (graph_inserter.hpp). Where nodes stay
+// unreached for lack of places, all lists lose their last quarter, and links are made anew.
 //
 // Findable: a search for the node's own code, as narrow as searches get, sees it. Reachable is not enough,
 // because choosing neighbours prunes links until some nodes are linked to only from where a search for them
