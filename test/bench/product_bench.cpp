@@ -244,7 +244,10 @@ void Print(const char* name, double seconds, const std::vector<Point>& points,
     std::printf("  @%zu", kLimits[k]);
     for (const double target : kTargets) {
       const double distances = DistancesAt(points, k, target);
-      std::printf(" %5.0f (%.2f)", distances, distances / DistancesAt(reference, k, target));
+      const double wanted = DistancesAt(reference, k, target);
+      std::printf(
+          " %5.0f (%s)", distances,
+          std::isfinite(wanted) ? std::to_string(distances / wanted).substr(0, 4).c_str() : "pgvector never");
     }
   }
   std::printf("\n");
