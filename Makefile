@@ -105,6 +105,7 @@ OBJS = \
 	src/pg/utility_hook.o \
 	src/pg/validation.o \
 	src/pg/vector_input.o \
+	src/pg/vector_site.o \
 	src/pg/wait_events.o \
 	src/pg/wall.o
 

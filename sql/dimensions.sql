@@ -46,6 +46,32 @@ CREATE INDEX mixed_v ON mixed USING vhnsw (v) WHERE cardinality(v) = 3;
 SELECT dims, entries FROM vec_indexes WHERE index = 'mixed_v'::regclass;
 DROP TABLE mixed;
 
+-- An error of a build names the row and the index, and tells how to find all rows of its kind, whatever the names are.
+CREATE SCHEMA "Odd names";
+CREATE TABLE "Odd names"."my table" (id int, "my vector" real[]);
+INSERT INTO "Odd names"."my table" VALUES (1, '{1,2}'), (2, '{1,NaN}'), (3, '{-Infinity,1}');
+CREATE INDEX broken ON "Odd names"."my table" USING vhnsw ("my vector");
+SELECT ctid FROM "Odd names"."my table" WHERE "my vector" && '{NaN,Infinity,-Infinity}';
+CREATE INDEX CONCURRENTLY broken ON "Odd names"."my table" USING vhnsw ("my vector");
+DROP TABLE "Odd names"."my table";
+DROP SCHEMA "Odd names";
+CREATE TABLE documents (id int, body text);
+INSERT INTO documents VALUES (1, '{1,2}'), (2, '{1,NULL}'), (3, '{}'), (4, '{{1,2},{3,4}}'), (5, '{1,2,3}');
+CREATE FUNCTION embed(body text) RETURNS real[] IMMUTABLE LANGUAGE sql RETURN body::real[];
+CREATE INDEX ON documents USING vhnsw (embed(body));
+SELECT ctid FROM documents WHERE num_nulls(VARIADIC embed(body)) > 0;
+DELETE FROM documents WHERE id = 2;
+CREATE INDEX ON documents USING vhnsw (embed(body));
+SELECT ctid FROM documents WHERE cardinality(embed(body)) = 0;
+DELETE FROM documents WHERE id = 3;
+CREATE INDEX ON documents USING vhnsw (embed(body));
+SELECT ctid FROM documents WHERE array_ndims(embed(body)) > 1;
+DELETE FROM documents WHERE id = 4;
+CREATE INDEX ON documents USING vhnsw (embed(body));
+SELECT cardinality(embed(body)), count(*), min(ctid) FROM documents GROUP BY 1 ORDER BY 1;
+DROP TABLE documents;
+DROP FUNCTION embed;
+
 -- One dimension.
 CREATE TABLE one (id int, v real[]);
 INSERT INTO one SELECT i, ARRAY[i]::real[] FROM generate_series(1, 300) i;

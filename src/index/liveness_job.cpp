@@ -22,6 +22,7 @@ Status RunLiveness(const LivenessInput& input, JobContext& context) {
     live_entries += ordinals.size();
     if (ordinals.empty()) dead[node / 64] |= uint64_t{1} << (node % 64);
   }
+  VECCKPT_RETURN_IF_ERROR(segment.CheckReadable());
   return LivenessBitmap::Write(input.path, input.mode, segment.id(), segment.node_count(), live_entries,
                                dead);
 }

@@ -35,6 +35,8 @@ struct sigaction previous;
 bool Replace(Place* place, uintptr_t at) {
   const uintptr_t begin = place->begin.load(std::memory_order_acquire);
   const uintptr_t end = place->end.load(std::memory_order_acquire);
+  // Another thread may have given the place to another mapping between the two.
+  if (place->begin.load(std::memory_order_acquire) != begin) return false;
   if (begin == 0 || at < begin || at >= end) return false;
   place->damaged.store(true, std::memory_order_release);
   return mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
@@ -44,7 +46,8 @@ bool Replace(Place* place, uintptr_t at) {
 void OnBusError(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
-  const int used = used_places.load(std::memory_order_acquire);
+  const bool sent = info->si_code <= 0;  // by a process; there is no address then
+  const int used = sent ? 0 : used_places.load(std::memory_order_acquire);
   for (int i = 0; i < used; ++i) {
     if (Replace(&places[i], at)) {
       errno = saved_errno;
@@ -54,10 +57,12 @@ void OnBusError(int signal, siginfo_t* info, void* context) {
   errno = saved_errno;
   if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
   if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) return previous.sa_handler(signal);
-  // The fault comes again when this returns, and ends the process.
+  // The fault comes again when this returns, and ends the process; a signal that was sent has to be sent
+  // again.
   struct sigaction standard = {};
   standard.sa_handler = SIG_DFL;
   sigaction(SIGBUS, &standard, nullptr);
+  if (sent) raise(signal);
 }
 
 void InstallHandler() {
@@ -92,7 +97,7 @@ GuardPlace GuardMapping(void* address, size_t size) {
   if (place == kUnguarded) return place;
   const auto begin = reinterpret_cast<uintptr_t>(address);
   places[place].damaged.store(false, std::memory_order_relaxed);
-  places[place].end.store(begin + size, std::memory_order_relaxed);
+  places[place].end.store(begin + size, std::memory_order_release);
   places[place].begin.store(begin, std::memory_order_release);
   return place;
 }

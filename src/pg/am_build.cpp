@@ -28,15 +28,16 @@ struct LoadState {
 
 void LoadRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool tuple_is_alive,
              void* argument) {
-  (void)index, (void)tuple_is_alive;
+  (void)tuple_is_alive;
   auto* state = static_cast<LoadState*>(argument);
   if (isnull[0]) return;
+  VectorSite site = {index, tid, true, state->support->count_dims};
   MemoryContext caller = MemoryContextSwitchTo(state->row_context);
-  StoredVector vector = state->support->to_vector(values[0]);
+  StoredVector vector = state->support->to_vector(values[0], site);
   const float* floats = FloatsOf(vector);
   MemoryContextSwitchTo(caller);
   if (IsIndexable(state->support->metric, vector)) {
-    BulkAdd(&state->writer, *tid, vector);
+    BulkAdd(&state->writer, *tid, vector, site);
     state->statistics.Add(floats, vector.dims);
     pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, static_cast<int64>(++state->rows));
   }

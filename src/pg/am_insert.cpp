@@ -31,15 +31,17 @@ void TellBuilder(Relation index, uint64 position) {
 
 bool vhnswinsert(Relation index, Datum* values, bool* isnull, ItemPointer heap_tid, Relation heap,
                  IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo* index_info) {
-  (void)heap, (void)check_unique, (void)index_unchanged, (void)index_info;
+  (void)heap, (void)check_unique, (void)index_unchanged;
   if (isnull[0]) return false;
   // Detoasting and the copy of the meta page go with this context.
   MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vhnsw insert", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(context);
   const OpclassSupport* support = SupportOf(index);
-  StoredVector vector = support->to_vector(values[0]);
+  // A concurrent build hands over rows that were there before.
+  VectorSite site = {index, heap_tid, index_info->ii_Concurrent, support->count_dims};
+  StoredVector vector = support->to_vector(values[0], site);
   VECCKPT_FAULT_POINT_RAISE(Insert);
-  if (IsIndexable(support->metric, vector)) TellBuilder(index, AppendEntry(index, *heap_tid, vector));
+  if (IsIndexable(support->metric, vector)) TellBuilder(index, AppendEntry(index, *heap_tid, vector, site));
   VECCKPT_FAULT_POINT_RAISE(Inserted);
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(context);

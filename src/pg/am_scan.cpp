@@ -122,13 +122,14 @@ Phase TakeQuery(IndexScanDesc scan, ScanState* state) {
     state->null_distance = true;
     return Phase::kInLogOrder;
   }
+  VectorSite site = {scan->indexRelation, nullptr, false, state->support->count_dims};
   StoredVector query = orderby->sk_flags & kVectorArgument
                            ? *reinterpret_cast<StoredVector*>(DatumGetPointer(orderby->sk_argument))
-                           : state->support->to_vector(orderby->sk_argument);
+                           : state->support->to_vector(orderby->sk_argument, site);
   state->query = {FloatsOf(query), query.dims};
   if (state->reader.meta->dims == 0) return Phase::kDone;
   if (state->query.dims != state->reader.meta->dims)
-    RaiseWrongDims(state->reader.meta->dims, state->query.dims);
+    RaiseWrongDims(site, state->reader.meta->dims, state->query.dims);
   if (!IsIndexable(state->support->metric, query)) {
     state->null_distance = false;
     return Phase::kInLogOrder;

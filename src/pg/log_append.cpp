@@ -259,13 +259,14 @@ uint64 DrawIdentity() {
   return identity;
 }
 
-uint64 AppendEntry(Relation index, const ItemPointerData& tid, const StoredVector& vector) {
+uint64 AppendEntry(Relation index, const ItemPointerData& tid, const StoredVector& vector,
+                   const VectorSite& site) {
   MetaPage* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   uint64 position;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     ReadMeta(index, meta);
-    if (meta->dims != 0 && meta->dims != vector.dims) RaiseWrongDims(meta->dims, vector.dims);
+    if (meta->dims != 0 && meta->dims != vector.dims) RaiseWrongDims(site, meta->dims, vector.dims);
     if (meta->dims == 0 || meta->identity == 0) {
       PrepareLog(index, vector.dims);
       continue;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "pg/log_format.hpp"
+#include "pg/vector_site.hpp"
 
 namespace vecckpt {
 
@@ -26,8 +27,10 @@ void InitMetaPage(Page page, const LogOptions& options, uint64 identity);
 
 uint64 DrawIdentity();
 
-// Appends one entry. Returns its position. Raises an error if the dims differ from the index's.
-uint64 AppendEntry(Relation index, const ItemPointerData& tid, const StoredVector& vector);
+// Appends one entry. Returns its position. Raises an error, which tells of `site`, if the dims differ from
+// the index's.
+uint64 AppendEntry(Relation index, const ItemPointerData& tid, const StoredVector& vector,
+                   const VectorSite& site);
 
 // Flags the given slots of a sequence dead, in one WAL record. `count` slot numbers. Returns how many were
 // alive, or -1 if the extent holds another sequence by now.
@@ -53,7 +56,8 @@ struct BulkWriter {
 };
 
 void BulkBegin(BulkWriter* writer, Relation index);
-void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const StoredVector& vector);
+void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const StoredVector& vector,
+             const VectorSite& site);
 // Returns the number of entries written.
 uint64 BulkFinish(BulkWriter* writer);
 

@@ -107,10 +107,11 @@ void BulkBegin(BulkWriter* writer, Relation index) {
   AppendPage(index, page);
 }
 
-void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const StoredVector& vector) {
+void BulkAdd(BulkWriter* writer, const ItemPointerData& tid, const StoredVector& vector,
+             const VectorSite& site) {
   MetaPage* meta = writer->meta;
   if (meta->dims == 0) SetGeometry(meta, vector.dims);
-  if (meta->dims != vector.dims) RaiseWrongDims(meta->dims, vector.dims);
+  if (meta->dims != vector.dims) RaiseWrongDims(site, meta->dims, vector.dims);
   if (writer->extent == nullptr) {
     writer->extent = static_cast<char*>(palloc(uint64{meta->pages_per_extent} * BLCKSZ));
     StartExtent(writer);

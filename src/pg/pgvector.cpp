@@ -26,7 +26,7 @@ struct PgvectorHeader {
 static_assert(sizeof(PgvectorHeader) == 8);
 
 template <ElementType type>
-StoredVector VectorFromPgvector(Datum value) {
+StoredVector VectorFromPgvector(Datum value, const VectorSite& site) {
   auto* header = reinterpret_cast<PgvectorHeader*>(PG_DETOAST_DATUM(value));
   StoredVector vector = {type, static_cast<uint32>(Max(header->dims, 0)), header + 1};
   if (vector.dims < 1 || vector.dims > kMaxDims ||
@@ -34,15 +34,19 @@ StoredVector VectorFromPgvector(Datum value) {
     ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("value is not laid out as a vector of pgvector"),
                     errdetail("It has %u bytes and %d dimensions.", static_cast<uint32>(VARSIZE(header)),
                               header->dims)));
-  if (!std::isfinite(SquaredNorm(vector))) CheckFinite({FloatsOf(vector), vector.dims});
+  if (!std::isfinite(SquaredNorm(vector))) CheckFinite({FloatsOf(vector), vector.dims}, site);
   return vector;
 }
 
+constexpr char kCountDims[] = "vector_dims(%s)";
+
 constexpr OpclassSupport SupportForVector(Metric metric) {
-  return {metric, ElementType::kFloat32, "vector", true, VectorFromPgvector<ElementType::kFloat32>};
+  return {metric,    ElementType::kFloat32, "vector", true, VectorFromPgvector<ElementType::kFloat32>,
+          kCountDims};
 }
 constexpr OpclassSupport SupportForHalfvec(Metric metric) {
-  return {metric, ElementType::kFloat16, "halfvec", true, VectorFromPgvector<ElementType::kFloat16>};
+  return {metric,    ElementType::kFloat16, "halfvec", true, VectorFromPgvector<ElementType::kFloat16>,
+          kCountDims};
 }
 
 constexpr OpclassSupport kVectorL2 = SupportForVector(Metric::kL2);

@@ -28,7 +28,8 @@ void CheckRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool
   CHECK_FOR_INTERRUPTS();
   if (isnull[0]) return;
   MemoryContext caller = MemoryContextSwitchTo(check->context);
-  StoredVector vector = state->support->to_vector(values[0]);
+  StoredVector vector =
+      state->support->to_vector(values[0], {check->index, tid, true, state->support->count_dims});
   if (IsIndexable(state->support->metric, vector)) {
     EntryKey key = EntryKeyOf(*tid, EntryHash(*tid, vector));
     if (bloom_lacks_element(check->entries, reinterpret_cast<unsigned char*>(&key), sizeof(key)))

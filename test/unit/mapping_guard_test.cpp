@@ -120,6 +120,18 @@ TEST(MappingGuardDeathTest, OtherFaultsEndTheProcess) {
       DiedOfTheFault, "");
 }
 
+TEST(MappingGuardDeathTest, SentSignalsEndTheProcess) {
+  const TemporaryDirectory directory;
+  const std::string path = FilledFile(directory, "file");
+  EXPECT_EXIT(
+      {
+        const Mapping guarded = Map(path);
+        raise(SIGBUS);
+        _exit(guarded.damaged() ? kReadZeros : kReadOther);
+      },
+      DiedOfTheFault, "");
+}
+
 TEST(CountedTryTest, CountsWhatDoesNotEnd) {
   const TemporaryDirectory directory;
   const std::string path = directory.File("tries");
