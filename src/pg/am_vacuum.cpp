@@ -71,6 +71,23 @@ double FlagAndTell(LogReader* reader, IndexBulkDeleteCallback callback, void* ca
   return flagging.flagged;
 }
 
+// Extents that hold map pages.
+uint32 CountMapExtents(const MetaPage& meta) {
+  uint32 pages = 0;
+  for (BlockNumber block : meta.map_blocks) pages += block != 0 && block != kFirstMapBlock;
+  return (pages + meta.pages_per_extent - 1) / meta.pages_per_extent;
+}
+
+// Pages of extents on the free list, where `live` extents hold a sequence. What others have taken or freed
+// meanwhile may be missed.
+BlockNumber CountFreePages(const MetaPage& meta, uint64 live) {
+  if (meta.free_head == kNoExtent) return 0;
+  uint64 used = live + CountMapExtents(meta);
+  return meta.extent_count <= used
+             ? 0
+             : static_cast<BlockNumber>(meta.extent_count - used) * meta.pages_per_extent;
+}
+
 }  // namespace
 
 IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
@@ -90,14 +107,17 @@ IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDelete
   if (!OpenLog(&reader, info->index, info->strategy)) return stats;
   ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
   double live = 0;
+  uint64 live_extents = 0;
   bool freed = false;
   for (uint64 sequence = reader.meta->first_sequence; sequence < reader.meta->next_sequence; sequence++) {
     DelayVacuum();
     if (!ReadDirectory(&reader, sequence, copy)) continue;
     live += copy->header.live;
+    live_extents++;
     bool full = copy->header.used == reader.meta->slots_per_extent;
     if (full && copy->header.live == 0 && FreeExtent(info->index, sequence)) {
       freed = true;
+      live_extents--;
       stats->pages_deleted += reader.meta->pages_per_extent;
       stats->pages_newly_deleted += reader.meta->pages_per_extent;
     }
@@ -107,7 +127,7 @@ IndexBulkDeleteResult* vhnswvacuumcleanup(IndexVacuumInfo* info, IndexBulkDelete
   stats->num_index_tuples = live;
   stats->estimated_count = false;
   ReadMeta(info->index, reader.meta);
-  if (reader.meta->free_head != kNoExtent) stats->pages_free = stats->pages_deleted;
+  stats->pages_free = CountFreePages(*reader.meta, live_extents);
   pfree(copy);
   return stats;
 }

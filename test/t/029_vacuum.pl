@@ -170,5 +170,28 @@ is($node->safe_psql('postgres', "$EXHAUSTIVE SELECT count(*) FROM (SELECT id FRO
 	'an emptied table returns nothing');
 unlike(log_since($node, 0), qr/PANIC|terminated by signal/, 'nothing crashed');
 
+# ---- VACUUM tells how many pages are free, not only those that it has freed itself
+$node->safe_psql('postgres', q(
+CREATE TABLE freed (id int, v real[]);
+CREATE INDEX freed_v ON freed USING vhnsw (v);
+INSERT INTO freed SELECT i, random_vector(16) FROM generate_series(1, 5000) i;
+DELETE FROM freed;
+));
+vacuum('freed', 'freed_v', 0);
+sub reusable
+{
+	my (undef, undef, $said) = $node->psql('postgres', 'VACUUM (VERBOSE, INDEX_CLEANUP ON) freed');
+	return $said =~ /index "freed_v": pages: (\d+) in total, \d+ newly deleted, \d+ currently deleted, (\d+) reusable/
+	  ? ($1, $2)
+	  : die "VACUUM said: $said";
+}
+my ($pages, $free) = reusable();
+cmp_ok($free, '>', $pages / 2, "$free of $pages pages are free, though this VACUUM freed none");
+$node->safe_psql('postgres', 'INSERT INTO freed SELECT i, random_vector(16) FROM generate_series(1, 2500) i');
+my ($same, $less) = reusable();
+cmp_ok($same, '<', 1.2 * $pages, 'new rows take free pages');
+cmp_ok($less, '<', $free, "which leaves $less");
+cmp_ok($less, '>', 0, '  and not none');
+
 $node->stop;
 done_testing();
