@@ -30,7 +30,6 @@ namespace {
 constexpr long kNapMilliseconds = 200;
 constexpr int kIdleSeconds = 5;
 constexpr int kCatalogSeconds = 5;
-constexpr int64 kCompareMilliseconds = 50;
 constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
 static_assert(1 + kSmallJobThreads == kMaxShownJobs);
 // Jobs submitted and not yet finished. More would take memory for what they have read, and places among the
@@ -162,21 +161,6 @@ void LetGo(const IndexKey& key) {
   InvalidateCatalogSnapshot();
 }
 
-// Goes on comparing loaded segments with the log, for a short while.
-void CompareSegments(Visit* visit) {
-  Builder* builder = state.builder;
-  IndexWork* work = builder->visited;
-  TimestampTz deadline = GetCurrentTimestamp() + kCompareMilliseconds * 1000;
-  while (!work->to_compare.empty()) {
-    Completeness completeness = CompareWithLog(&visit->reader, &work->to_compare.front(), deadline);
-    if (completeness == Completeness::kUnfinished) break;
-    Notices notices;
-    Failure failure = Guard([&] { return FinishCompare(builder, completeness, &notices); });
-    notices.Emit();
-    ThrowIfFailed(failure);
-  }
-}
-
 void StartLivenessOver(Visit* visit) {
   ThrowIfFailed(Guard([&] {
     state.builder->liveness = std::make_shared<Liveness>(visit->reader.meta->slots_per_extent);
@@ -294,9 +278,14 @@ void WorkOnIndex(Visit* visit) {
                       GeometryOf(*meta)};
   ThrowIfFailed(Guard([&] { return BeginVisit(builder, facts); }));
   IndexWork* work = builder->visited;
-  if (MapValidated(index, &visit->reader, &work->mapping) == Coverage::kDeferred) {
+  Validation validation = MapValidated(index, &visit->reader, &work->mapping, &work->proof);
+  if (validation == Validation::kDeferred) {
     // Replay may never get as far as the segments: nobody must wait for it.
     AnswerRequest(visit->key, RequestOutcome::kDeferred);
+    return;
+  }
+  if (validation == Validation::kUnfinished) {
+    SetLatch(MyLatch);  // on with it, once others have had their turn
     return;
   }
   if (work->mapping == nullptr) return;  // no room in shared memory
@@ -313,10 +302,7 @@ void WorkOnIndex(Visit* visit) {
   // Counted again when the bitmaps of the last time are done, and where there is room for new ones.
   if (!work->liveness_running && HasRoomForJobs() && MayTry(visit->fields) && TakeVacuumed(visit->key))
     CountDead(visit);
-  if (!visit->fields.verified) {
-    CompareSegments(visit);
-    ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
-  }
+  if (!visit->fields.verified) ThrowIfFailed(Guard([&] { return StartVerify(builder); }));
   // A generation of this server's run was written here, verified as it was.
   if (visit->fields.verified)
     ThrowIfFailed(Guard([&] {

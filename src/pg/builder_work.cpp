@@ -174,7 +174,7 @@ Status SetSegmentAside(const IndexWork& work, uint64_t bad, const std::string& r
 
 Status FinishVerify(IndexWork* work, const RunningJob& job, const Status& status, Notices* notices) {
   if (status.ok()) {
-    for (CompletenessCheck& check : *job.checks) work->to_compare.push_back(std::move(check));
+    work->verified.insert(job.inputs.begin(), job.inputs.end());
     ChangeEntry(work->key, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kJob); });
     return Status::Ok();
   }
@@ -318,7 +318,7 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
 
 Status StartVerify(Builder* builder) {
   IndexWork* work = builder->visited;
-  if (builder->verify_running || !work->to_compare.empty() || work->mapping == nullptr) return Status::Ok();
+  if (builder->verify_running || work->mapping == nullptr) return Status::Ok();
   std::vector<std::shared_ptr<const Segment>> segments;
   RunningJob running;
   running.key = work->key;
@@ -339,11 +339,9 @@ Status StartVerify(Builder* builder) {
     return Status::Ok();
   }
   running.failed_segment = std::make_shared<uint64_t>(0);
-  running.checks = std::make_shared<std::vector<CompletenessCheck>>();
   auto failed = running.failed_segment;
-  auto checks = running.checks;
   IndexKey key = work->key;
-  return Submit(builder, std::move(running), [key, segments, failed, checks](JobContext& context) {
+  return Submit(builder, std::move(running), [key, segments, failed](JobContext& context) {
     uint64 bytes = 0;
     for (const auto& segment : segments) bytes += segment->file_size();
     context.Begin(JobPhase::kVerifying, bytes);
@@ -357,22 +355,10 @@ Status StartVerify(Builder* builder) {
                                   std::to_string(verifying.before()) + " tries");
       VECCKPT_FAULT_POINT(JobVerify, segment->path());
       VECCKPT_RETURN_IF_ERROR(segment->Verify(Segment::Depth::kAll, &context.cancel));
-      VECCKPT_RETURN_IF_ERROR(PrepareCompleteness(segment, &checks->emplace_back()));
       context.done += segment->file_size();
     }
     return Status::Ok();
   });
-}
-
-Status FinishCompare(Builder* builder, Completeness completeness, Notices* notices) {
-  IndexWork* work = builder->visited;
-  uint64_t id = work->to_compare.front().segment->id();
-  work->to_compare.pop_front();
-  if (completeness == Completeness::kComplete) {
-    work->verified.insert(id);
-    return Status::Ok();
-  }
-  return SetSegmentAside(*work, id, "it lacks entries of the index's log", notices);
 }
 
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {

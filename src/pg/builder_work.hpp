@@ -6,7 +6,6 @@
 
 #include "pg/validation.hpp"
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -33,10 +32,9 @@ struct IndexWork {
   std::map<uint64_t, uint64_t> dead;  // of a segment's entries, as last counted
   uint64 counts = 0;                  // how often they were
   std::set<uint64_t> busy;            // read by a running job
-  std::set<uint64_t> verified;        // wholly, and complete
-  // Verified by checksum, still to be compared with the log; a deque, so that the first stays where it is.
-  std::deque<CompletenessCheck> to_compare;
-  PositionRange seal_range;  // read by the running seal
+  std::set<uint64_t> verified;        // wholly
+  GenerationProof proof;              // of a generation that was loaded; see MapValidated
+  PositionRange seal_range;           // read by the running seal
   bool seal_running = false;
   bool merge_running = false;
   bool verify_running = false;
@@ -58,8 +56,7 @@ struct RunningJob {
   std::vector<uint64_t> inputs;
   uint64_t base_nodes = 0;  // of a kept base graph
   std::shared_ptr<SegmentHeader> result;
-  std::shared_ptr<uint64_t> failed_segment;                // verify: the one that is bad
-  std::shared_ptr<std::vector<CompletenessCheck>> checks;  // verify: what comes next for each input
+  std::shared_ptr<uint64_t> failed_segment;  // verify: the one that is bad
   uint64_t segment_id = 0;
   // Liveness bitmaps: what is written for which segment; then nothing above but key and identity is set.
   struct Bitmap {
@@ -109,9 +106,6 @@ Status Plan(Builder* builder, bool seal_all, uint32 threads, uint64 memory_limit
 
 // A verify job, if the mapping has segments that were never wholly verified.
 Status StartVerify(Builder* builder);
-
-// Ends the comparison of the first segment of work->to_compare.
-Status FinishCompare(Builder* builder, Completeness completeness, Notices* notices);
 
 // builder->batch, read for the planned seal, becomes a job.
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request);

@@ -186,26 +186,6 @@ bool StillHolds(LogReader* reader, uint32 extent, uint64 sequence) {
   return true;
 }
 
-// The extent of a sequence, or kFreedSequence.
-uint32 ExtentOfSequence(LogReader* reader, uint64 sequence) {
-  const MetaPage* meta = reader->meta;
-  if (sequence < meta->first_sequence || sequence >= meta->next_sequence) return kFreedSequence;
-  uint64 first = sequence - sequence % kMapEntries;
-  if (reader->map_first != first) {
-    BlockNumber block = meta->map_blocks[MapRingIndex(sequence)];
-    if (block == 0 || block >= reader->block_count) RaiseCorrupt(reader->index, block);
-    if (reader->map == nullptr)
-      reader->map = static_cast<uint32*>(MemoryContextAlloc(reader->context, kMapEntries * sizeof(uint32)));
-    Buffer buffer = LockShared(reader, block);
-    Page page = BufferGetPage(buffer);
-    if (!IsLogPage(page, kMapPageKind)) RaiseCorrupt(reader->index, block);
-    memcpy(reader->map, MapOf(page), kMapEntries * sizeof(uint32));
-    UnlockReleaseBuffer(buffer);
-    reader->map_first = first;
-  }
-  return reader->map[sequence - first];
-}
-
 }  // namespace
 
 XLogRecPtr ReadMeta(Relation index, MetaPage* meta, BufferAccessStrategy strategy) {
@@ -259,6 +239,32 @@ uint64 LogEnd(LogReader* reader) {
     reader->block_count = RelationGetNumberOfBlocks(reader->index);
   }
   return tail * meta->slots_per_extent + used;
+}
+
+uint32 ExtentOfSequence(LogReader* reader, uint64 sequence) {
+  const MetaPage* meta = reader->meta;
+  if (sequence < meta->first_sequence || sequence >= meta->next_sequence) return kFreedSequence;
+  uint64 first = sequence - sequence % kMapEntries;
+  if (reader->map_first != first) {
+    BlockNumber block = meta->map_blocks[MapRingIndex(sequence)];
+    if (block == 0 || block >= reader->block_count) RaiseCorrupt(reader->index, block);
+    if (reader->map == nullptr)
+      reader->map = static_cast<uint32*>(MemoryContextAlloc(reader->context, kMapEntries * sizeof(uint32)));
+    Buffer buffer = LockShared(reader, block);
+    Page page = BufferGetPage(buffer);
+    if (!IsLogPage(page, kMapPageKind)) RaiseCorrupt(reader->index, block);
+    memcpy(reader->map, MapOf(page), kMapEntries * sizeof(uint32));
+    UnlockReleaseBuffer(buffer);
+    reader->map_first = first;
+  }
+  return reader->map[sequence - first];
+}
+
+void FetchDirectory(LogReader* reader, uint64 sequence) {
+  uint32 extent = ExtentOfSequence(reader, sequence);
+  if (extent == kFreedSequence) return;
+  BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
+  if (block < reader->block_count) PrefetchBuffer(reader->index, MAIN_FORKNUM, block);
 }
 
 bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy) {

@@ -41,6 +41,11 @@ void RefreshLog(LogReader* reader);
 // The position behind the last entry; 0 if there is none. Reads the tail's directory page now.
 uint64 LogEnd(LogReader* reader);
 
+// The extent of a sequence, or kFreedSequence if it is gone or was never used.
+uint32 ExtentOfSequence(LogReader* reader, uint64 sequence);
+// Asks the disk for the directory page of a sequence, which ReadDirectory will read soon.
+void FetchDirectory(LogReader* reader, uint64 sequence);
+
 // Copies the directory page of a sequence; false if the sequence is gone or was never used. An extent that
 // the log names and that is not there raises an error.
 bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy);
