@@ -62,6 +62,7 @@ OBJS = \
 	src/pg/am_insert.o \
 	src/pg/am_scan.o \
 	src/pg/am_vacuum.o \
+	src/pg/build_horizon.o \
 	src/pg/builder.o \
 	src/pg/builder_progress.o \
 	src/pg/builder_work.o \

@@ -28,10 +28,11 @@
   /* Files (os/file.cpp); the detail is the path. */                                                      \
   X(FileCreate) X(FileRead) X(FileWrite) X(FileWritten) X(FileSync) X(FileSynced) X(FolderSync)           \
   X(FolderSynced) X(FileRename) X(FileRenamed) X(FileRemove) X(FileRemoved)                               \
-  /* The log (pg/log_append.cpp, log_free.cpp, log_bulk.cpp): WAL records and what comes between them. */ \
+  /* The log (pg/log_append.cpp, log_free.cpp, log_bulk.cpp, build_horizon.cpp): WAL records. */          \
   X(LogExtended) X(LogPrepare) X(LogPrepared) X(MapPageMake) X(MapPageMade) X(ExtentTake) X(ExtentTaken)  \
   X(EntryPartWritten) X(EntryWrite) X(EntryWritten) X(DeadFlag) X(DeadFlagged) X(ExtentFree)              \
   X(ExtentFreed) X(FirstAdvance) X(FirstAdvanced) X(BulkLog) X(BulkPagesLogged) X(BulkLogged)             \
+  X(BuildNote) X(BuildNoted)                                                                              \
   /* Generations (pg/generation.cpp); the detail is the manifest's path, or why it is set aside. */       \
   X(GenerationPublish) X(GenerationWritten) X(GenerationPublished) X(GenerationSetAside)                  \
   /* Checkpoint, start, sweep, validation (pg/checkpoint.cpp, reload.cpp, sweep.cpp, validation.cpp). */  \

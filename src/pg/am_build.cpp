@@ -2,6 +2,7 @@
 // (log_bulk.cpp), then segments are built over the whole log (index_build.cpp) and published.
 
 #include "pg/access_method.hpp"
+#include "pg/build_horizon.hpp"
 #include "pg/index_build.hpp"
 #include "pg/log_append.hpp"
 #include "pg/private_segments.hpp"
@@ -74,6 +75,7 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   BulkBegin(&state->writer, index);
   double heap_tuples = table_index_build_scan(heap, index, index_info, true, true, LoadRow, state, nullptr);
   pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseLogPages);
+  if (!index_info->ii_Concurrent && RelationNeedsWAL(index)) NoteBuild(state->writer.meta, heap);
   uint64 entries = BulkFinish(&state->writer);
   VECCKPT_FAULT_POINT_RAISE(CreateIndexLoaded);
   MemoryContextDelete(state->row_context);

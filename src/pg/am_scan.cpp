@@ -11,6 +11,7 @@
 // No pins and no locks are held between calls, so only MVCC snapshots can be served.
 
 #include "pg/access_method.hpp"
+#include "pg/build_horizon.hpp"
 #include "pg/options.hpp"
 #include "pg/private_segments.hpp"
 #include "pg/scan_exact.hpp"
@@ -154,6 +155,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   state->found = {};
   CountIndexSearch(scan);
   if (OpenLog(&state->reader, scan->indexRelation, nullptr)) {
+    RequireAllRows(scan->indexRelation, *state->reader.meta, scan->xs_snapshot);
     state->phase = TakeQuery(scan, state);
     if (state->reader.meta->next_sequence == 0) state->phase = Phase::kDone;
     if (state->phase == Phase::kInLogOrder) {

@@ -5,6 +5,7 @@
 // page is locked again to flag. Entries are never moved, so a slot number stays good between.
 
 #include "pg/access_method.hpp"
+#include "pg/build_horizon.hpp"
 #include "pg/log_append.hpp"
 #include "pg/log_read.hpp"
 #include "pg/private_segments.hpp"
@@ -95,6 +96,7 @@ IndexBulkDeleteResult* vhnswbulkdelete(IndexVacuumInfo* info, IndexBulkDeleteRes
   if (stats == nullptr) stats = NewStats();
   LogReader reader;
   if (!OpenLog(&reader, info->index, info->strategy)) return stats;
+  NoteValidation(info->index);
   stats->tuples_removed += FlagAndTell(&reader, callback, callback_state);
   return stats;
 }

@@ -75,8 +75,12 @@ struct MetaPage {
   uint32 map_extent_used;
   uint32 reserved2;
   BlockNumber map_blocks[kMaxMapPages];  // ring, by (sequence / kMapEntries) % kMaxMapPages; 0: none
+  // Transaction ids with their epoch, see build_horizon.hpp. 0: unknown; an earlier version's page ends here.
+  uint64 build_xid;
+  uint64 dead_before;
 };
 static_assert(sizeof(MetaPage) <= kPageCapacity);
+constexpr uint32 kShortMetaPage = offsetof(MetaPage, build_xid);
 
 struct Slot {
   ItemPointerData tid;

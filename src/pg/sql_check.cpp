@@ -7,6 +7,7 @@
 
 #include "pg/sql_check.hpp"
 
+#include "pg/build_horizon.hpp"
 #include "pg/catalog.hpp"
 #include "pg/shared_state.hpp"
 
@@ -36,18 +37,16 @@ bool HasContents(Relation index) {
   return false;
 }
 
-// What the heap is compared with. REQUIRES: the log has not been read yet.
-Snapshot TakeSnapshot(Relation index) {
-  Snapshot snapshot = RegisterSnapshot(GetTransactionSnapshot());
-  // Rows that such a snapshot sees need not be in an index that was built on broken HOT chains.
-  if (IsolationUsesXactSnapshot() && index->rd_index->indcheckxmin &&
-      !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin))
+// Rows that a snapshot sees need not be in an index that was built after it, or on broken HOT chains.
+void RequireComparable(Relation index, const MetaPage& meta, Snapshot snapshot) {
+  bool broken = IsolationUsesXactSnapshot() && index->rd_index->indcheckxmin &&
+                !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin);
+  if (broken || MayLackRows(meta, snapshot))
     ereport(ERROR,
             (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
              errmsg("index \"%s\" cannot be compared with its table by this transaction's snapshot",
                     RelationGetRelationName(index)),
              errhint("Use a transaction of isolation level read committed, or one that starts later.")));
-  return snapshot;
 }
 
 void MakeFilter(IndexCheck* check) {
@@ -64,8 +63,10 @@ void NoticeNotPreloaded(Relation index) {
 }
 
 void CheckIndex(IndexCheck* check, bool heap_too) {
-  Snapshot snapshot = heap_too ? TakeSnapshot(check->index) : nullptr;
+  // What the heap is compared with; before the log is read.
+  Snapshot snapshot = heap_too ? RegisterSnapshot(GetTransactionSnapshot()) : nullptr;
   LogState log = CheckMetaPage(check);
+  if (heap_too && log != LogState::kUnknown) RequireComparable(check->index, check->meta, snapshot);
   if (heap_too && log != LogState::kUnknown) MakeFilter(check);
   if (log == LogState::kThere) {
     CheckMapPages(check);

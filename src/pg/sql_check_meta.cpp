@@ -33,7 +33,8 @@ bool CheckFormat(IndexCheck* check, Page page) {
            "has format version %u, this library knows version %u", meta->version, kLogVersion);
     return false;
   }
-  if (PageUsed(page) != sizeof(MetaPage)) ReportMeta(check, "has a wrong length");
+  if (PageUsed(page) != sizeof(MetaPage) && PageUsed(page) != kShortMetaPage)
+    ReportMeta(check, "has a wrong length");
   return true;
 }
 

@@ -68,6 +68,8 @@ my @table = (
 	[ 'BulkLog',         '', 'reindex', 'error crash' ],
 	[ 'BulkPagesLogged', '', 'reindex', 'error crash' ],
 	[ 'BulkLogged',      '', 'reindex', 'error crash' ],
+	[ 'BuildNote',       '', 'concurrently', 'error crash' ],
+	[ 'BuildNoted',      '', 'concurrently', 'error crash' ],
 
 	[ 'GenerationPublish',   '', 'seal', 'error crash' ],
 	[ 'GenerationWritten',   '', 'seal', 'error crash' ],

@@ -146,6 +146,12 @@ my %triggers = (
 	search  => sub { $_[0]->search('q') },
 	check   => sub { $_[0]{node}->psql('postgres', "SELECT * FROM vec_index_check('q_v', true)") },
 	reindex => sub { $_[0]{node}->psql('postgres', 'REINDEX INDEX t_v') },
+	# What fails leaves an index behind that is not valid.
+	concurrently => sub {
+		my ($self) = @_;
+		$self->{node}->psql('postgres', 'REINDEX INDEX CONCURRENTLY e_v');
+		wait_until('e_v_ccnew to be dropped', sub { ($self->{node}->psql('postgres', 'DROP INDEX IF EXISTS e_v_ccnew'))[0] == 0 });
+	},
 	restart => sub { $_[0]->restart; $_[0]->search('q'); },
 	# Files that nobody refers to, and a checkpoint, which brings a sweep.
 	sweep => sub {
