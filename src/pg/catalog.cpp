@@ -10,6 +10,24 @@ extern "C" {
 }
 
 namespace vecckpt {
+namespace {
+
+// Whether `oid` is a valid index of the same kind on the same table.
+bool TakesPlaceOf(Oid oid, Relation index) {
+  HeapTuple relation = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
+  HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
+  bool takes = false;
+  if (HeapTupleIsValid(relation) && HeapTupleIsValid(tuple)) {
+    auto* form = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+    takes = form->indisvalid && form->indrelid == index->rd_index->indrelid &&
+            reinterpret_cast<Form_pg_class>(GETSTRUCT(relation))->relam == index->rd_rel->relam;
+  }
+  if (HeapTupleIsValid(tuple)) ReleaseSysCache(tuple);
+  if (HeapTupleIsValid(relation)) ReleaseSysCache(relation);
+  return takes;
+}
+
+}  // namespace
 
 int ListVhnswIndexes(Oid** oids) {
   int count = 0;
@@ -47,10 +65,14 @@ Relation OpenForLooking(Oid oid) {
   return nullptr;
 }
 
+void RaiseGone(Oid oid) {
+  ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", oid),
+                  errhint("It was dropped, or replaced by REINDEX CONCURRENTLY: give its name again.")));
+}
+
 void RequireVhnswIndex(Oid oid, const char* partitions) {
   HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
-  if (!HeapTupleIsValid(tuple))
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", oid)));
+  if (!HeapTupleIsValid(tuple)) RaiseGone(oid);
   auto* form = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
   if (form->relkind != RELKIND_INDEX || form->relam != get_am_oid("vhnsw", true))
     ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -67,6 +89,39 @@ void RequireContents(Relation index) {
            errhint("Ask the primary.")));
 }
 
+Oid SuccessorOf(Relation index) {
+  if (index->rd_index->indisvalid) return InvalidOid;
+  constexpr char kSuffix[] = "_ccold";
+  constexpr size_t kSuffixLength = sizeof(kSuffix) - 1;
+  const char* name = RelationGetRelationName(index);
+  size_t length = strlen(name);
+  while (length > 0 && isdigit(static_cast<unsigned char>(name[length - 1]))) length--;
+  if (length <= kSuffixLength || strncmp(name + length - kSuffixLength, kSuffix, kSuffixLength) != 0)
+    return InvalidOid;
+  Oid oid = get_relname_relid(pnstrdup(name, length - kSuffixLength), RelationGetNamespace(index));
+  if (!OidIsValid(oid) || !TakesPlaceOf(oid, index)) return InvalidOid;
+  ereport(NOTICE, (errmsg("index \"%s\" has been replaced by \"%s\", which is taken instead", name,
+                          get_rel_name(oid))));
+  return oid;
+}
+
+Oid TableOf(Oid index) {
+  Oid table = IndexGetRelation(index, true);
+  if (!OidIsValid(table)) RaiseGone(index);
+  return table;
+}
+
+Relation OpenNow(Oid oid) {
+  for (;;) {
+    Relation index = try_relation_open(oid, AccessShareLock);
+    if (index == nullptr) RaiseGone(oid);
+    Oid successor = SuccessorOf(index);
+    if (!OidIsValid(successor)) return index;
+    relation_close(index, AccessShareLock);
+    oid = successor;
+  }
+}
+
 Relation OpenForReading(Oid oid, const char* partitions) {
   if (shared == nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -74,8 +129,8 @@ Relation OpenForReading(Oid oid, const char* partitions) {
                     errhint("Add vecckpt to shared_preload_libraries and restart the server.")));
   RequireVhnswIndex(oid, partitions);
   // The table first, as every statement locks them.
-  table_close(table_open(IndexGetRelation(oid, false), AccessShareLock), NoLock);
-  Relation index = index_open(oid, AccessShareLock);
+  table_close(table_open(TableOf(oid), AccessShareLock), NoLock);
+  Relation index = OpenNow(oid);
   if (!index->rd_index->indisvalid)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),

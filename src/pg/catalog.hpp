@@ -28,6 +28,19 @@ void ForEachIndex(Look look) {
   }
 }
 
+// The OID that somebody's name stood for is no relation's any more.
+[[noreturn]] void RaiseGone(Oid oid);
+
+// Where a concurrent REINDEX is just replacing this index, which has another name by now: the one that has
+// its name. Says so in a NOTICE. Else InvalidOid.
+Oid SuccessorOf(Relation index);
+
+// The table of an index, which may be gone by now: then an error.
+Oid TableOf(Oid index);
+
+// A relation that is an index, or what has replaced it since its name was looked up, under AccessShareLock.
+Relation OpenNow(Oid oid);
+
 // Raises an error unless the OID is that of a vhnsw index. `partitions`: the hint for a partitioned one,
 // which has no storage.
 void RequireVhnswIndex(Oid oid, const char* partitions);

@@ -98,14 +98,14 @@ PGDLLEXPORT Datum vec_index_check(PG_FUNCTION_ARGS) {
   auto* check = static_cast<IndexCheck*>(palloc0(sizeof(IndexCheck)));
   check->result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   // The table first, as every statement locks them.
-  check->heap = table_open(IndexGetRelation(index_oid, false), AccessShareLock);
+  check->heap = table_open(TableOf(index_oid), AccessShareLock);
   Oid user;
   int security;
   GetUserIdAndSecContext(&user, &security);
   SetUserIdAndSecContext(check->heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
   int nesting = NewGUCNestLevel();
   ProtectSearchPath();
-  check->index = index_open(index_oid, AccessShareLock);
+  check->index = OpenNow(index_oid);
   RequireCheckable(check->index);
   if (HasContents(check->index)) {
     check->strategy = GetAccessStrategy(BAS_BULKREAD);

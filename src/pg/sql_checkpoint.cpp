@@ -9,6 +9,10 @@
 #include "pg/wall.hpp"
 #include "pg/wait_events.hpp"
 
+extern "C" {
+#include "utils/inval.h"
+}
+
 namespace vecckpt {
 namespace {
 
@@ -86,6 +90,64 @@ void Meet(Relation index) {
   EnsureEntry(key, 0, RelationGetRelid(index), persistence);
 }
 
+// The index that vec_checkpoint was asked for, under AccessShareLock. One that somebody holds exclusively is
+// reported, not waited for; so is one of our own transaction.
+Relation OpenForCheckpoint(Oid oid) {
+  for (;;) {
+    RequireVhnswIndex(oid, "Checkpoint the indexes of its partitions.");
+    if (!ConditionalLockRelationOid(oid, AccessShareLock))
+      ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                      errmsg("could not obtain lock on index \"%s\"", get_rel_name(oid))));
+    Relation index = try_relation_open(oid, NoLock);
+    if (index == nullptr) RaiseGone(oid);
+    Oid successor = SuccessorOf(index);
+    if (!OidIsValid(successor)) return index;
+    relation_close(index, AccessShareLock);
+    oid = successor;
+  }
+}
+
+void RequireCheckpointable(Relation index) {
+  const char* name = RelationGetRelationName(index);
+  if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("cannot checkpoint index \"%s\" on a temporary table", name),
+                    errdetail("Its segments belong to a session and end with it.")));
+  RequireContents(index);
+  IndexFields fields;
+  // While its graph is being built, whoever builds it has a claim.
+  if (!index->rd_index->indisready && !(SnapshotEntry(KeyOf(index), &fields) && fields.claim != 0))
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("index \"%s\" is not valid", name), errhint("Please REINDEX or drop it.")));
+}
+
+// Asks for a checkpoint of an index and waits for the answer. Where another file has taken the place of its
+// file meanwhile, or another index that of the index, asks for that.
+void AskUntilAnswered(Oid oid, char** name, IndexFields* fields) {
+  IndexKey asked = {};
+  for (;;) {
+    Relation index = OpenForCheckpoint(oid);
+    RequireCheckpointable(index);
+    IndexKey key = KeyOf(index);
+    Oid name_space = RelationGetNamespace(index);
+    *name = pstrdup(RelationGetRelationName(index));
+    if (key == asked)
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("index \"%s\" has no place in shared memory or was dropped", *name),
+                      errhint("Increase vecckpt.max_indexes if there are more indexes than that.")));
+    Meet(index);
+    oid = RelationGetRelid(index);
+    relation_close(index, AccessShareLock);
+    asked = key;
+    uint64 request = DrawRequest();
+    SendRequest(key, request);
+    if (WaitForAnswer(key, request, fields) && fields->outcome != RequestOutcome::kGone) return;
+    AcceptInvalidationMessages();
+    Oid now = get_relname_relid(*name, name_space);
+    if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid)) && OidIsValid(now)) oid = now;
+  }
+}
+
 }  // namespace
 }  // namespace vecckpt
 
@@ -135,48 +197,21 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(vec_checkpoint_one);
 PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
   using namespace vecckpt;
-  Oid index_oid = PG_GETARG_OID(0);
   RequireLauncher();
-  RequireVhnswIndex(index_oid, "Checkpoint the indexes of its partitions.");
-  // An index that somebody holds exclusively is reported, not waited for; so is one of our own transaction.
-  if (!ConditionalLockRelationOid(index_oid, AccessShareLock))
-    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-                    errmsg("could not obtain lock on index \"%s\"", get_rel_name(index_oid))));
-  Relation index = relation_open(index_oid, NoLock);
-  if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("cannot checkpoint index \"%s\" on a temporary table", get_rel_name(index_oid)),
-                    errdetail("Its segments belong to a session and end with it.")));
-  RequireContents(index);
-  IndexKey key = KeyOf(index);
+  char* name;
   IndexFields fields;
-  // While its graph is being built, whoever builds it has a claim.
-  if (!index->rd_index->indisready && !(SnapshotEntry(key, &fields) && fields.claim != 0))
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
-                    errhint("Please REINDEX or drop it.")));
-  Meet(index);
-  relation_close(index, AccessShareLock);
-  uint64 request = DrawRequest();
-  SendRequest(key, request);
-  if (!WaitForAnswer(key, request, &fields) || fields.outcome == RequestOutcome::kGone)
-    ereport(ERROR,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("index \"%s\" has no place in shared memory or was dropped", get_rel_name(index_oid)),
-             errhint("Increase vecckpt.max_indexes if there are more indexes than that.")));
+  AskUntilAnswered(PG_GETARG_OID(0), &name, &fields);
   if (fields.outcome == RequestOutcome::kLocked)
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-                    errmsg("could not checkpoint index \"%s\", it is locked", get_rel_name(index_oid))));
+                    errmsg("could not checkpoint index \"%s\", it is locked", name)));
   if (fields.outcome == RequestOutcome::kDeferred)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("could not checkpoint index \"%s\", its segments are ahead of replay",
-                           get_rel_name(index_oid)),
+                    errmsg("could not checkpoint index \"%s\", its segments are ahead of replay", name),
                     errdetail("They are compared with the log once the server has replayed that far.")));
   if (fields.outcome == RequestOutcome::kFailed)
-    ereport(ERROR,
-            (errcode(fields.last_sqlstate),
-             errmsg("could not checkpoint index \"%s\": %s", get_rel_name(index_oid), fields.last_error),
-             HintFor(fields.last_sqlstate)));
+    ereport(ERROR, (errcode(fields.last_sqlstate),
+                    errmsg("could not checkpoint index \"%s\": %s", name, fields.last_error),
+                    HintFor(fields.last_sqlstate)));
   PG_RETURN_VOID();
 }
 }

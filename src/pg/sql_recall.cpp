@@ -62,7 +62,7 @@ Oid IndexArgument(FunctionCallInfo fcinfo, int number) {
 Relation OpenForMeasuring(Oid oid) {
   Relation index = OpenForReading(oid, kPartitions);
   Oid user = GetUserId();
-  if (!OwnsRelation(oid, user) && !has_privs_of_role(user, ROLE_PG_STAT_SCAN_TABLES))
+  if (!OwnsRelation(RelationGetRelid(index), user) && !has_privs_of_role(user, ROLE_PG_STAT_SCAN_TABLES))
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                     errmsg("permission denied to measure index \"%s\"", RelationGetRelationName(index)),
                     errhint("Its owner may, and members of pg_stat_scan_tables (such as pg_monitor).")));

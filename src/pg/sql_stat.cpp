@@ -69,7 +69,7 @@ PGDLLEXPORT Datum vec_stat_reset_one(PG_FUNCTION_ARGS) {
   Oid oid = PG_GETARG_OID(0);
   RequirePreloaded();
   RequireVhnswIndex(oid, "Reset the counters of its partitions' indexes.");
-  Relation index = relation_open(oid, AccessShareLock);
+  Relation index = OpenNow(oid);
   // Its key may be that of a permanent one.
   if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
     ereport(ERROR,
