@@ -12,7 +12,11 @@ namespace vecckpt {
 namespace {
 
 // A file up to this size is verified wholly before its first use: a few milliseconds.
+#ifdef VECCKPT_FAULT_POINTS
+constexpr uint64_t kVerifyAtOnce = 256 << 10;  // so that few rows make larger ones
+#else
 constexpr uint64_t kVerifyAtOnce = 16 << 20;
+#endif
 // Directory pages that the disk is asked for at a time.
 constexpr uint64 kFetchAhead = 64;
 // What is compared of a segment at a time, in a proof that goes on later.

@@ -4,7 +4,7 @@
 # Tables, each (id int, v real[]) with an index <name>_v:
 #   t  5,000 rows, a graph; REINDEX            q  a queue: rows come, the oldest go, VACUUM frees their extents
 #   e  emptied and filled with its first rows  g  emptied and filled with enough for a graph
-#   l  vectors of 16,000 dims, many records    w  so many extents that loaded segments are verified by a builder
+#   l  vectors of 16,000 dims, many records    w  so large that loaded segments are verified by a builder
 
 package FaultScenario;
 
