@@ -51,6 +51,15 @@ bool HashBehind(const IndexMapping& mapping, uint64 sequence, uint64* hash) {
   return false;
 }
 
+// PostgreSQL side. Where the log has the sequence of a record: its extent, or kFreedSequence. Another one is
+// looked up again: the copy of the meta page may be so old that a map page serves later sequences by now.
+uint32 PlaceOf(LogReader* reader, const ExtentRecord& record) {
+  uint32 extent = ExtentOfSequence(reader, record.sequence);
+  if (extent == kFreedSequence || extent == record.extent) return extent;
+  RefreshLog(reader);
+  return ExtentOfSequence(reader, record.sequence);
+}
+
 // PostgreSQL side. Whether every sequence of the segments' records that is not freed lies in the extent that
 // they say. If so, *highest is the highest of those; null if none of them lives.
 bool ComparePlaces(LogReader* reader, const IndexMapping& mapping, const ExtentRecord** highest) {
@@ -58,7 +67,7 @@ bool ComparePlaces(LogReader* reader, const IndexMapping& mapping, const ExtentR
   for (const auto& segment : mapping.segments) {
     CHECK_FOR_INTERRUPTS();
     for (const ExtentRecord& record : segment->extents()) {
-      uint32 extent = ExtentOfSequence(reader, record.sequence);
+      uint32 extent = PlaceOf(reader, record);
       if (extent == kFreedSequence) continue;
       if (extent != record.extent) return false;
       if (*highest == nullptr || record.sequence > (*highest)->sequence) *highest = &record;
