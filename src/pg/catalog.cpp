@@ -67,7 +67,9 @@ Relation OpenForLooking(Oid oid) {
 
 void RaiseGone(Oid oid) {
   ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", oid),
-                  errhint("It was dropped, or replaced by REINDEX CONCURRENTLY: give its name again.")));
+                  OidIsValid(oid)
+                      ? errhint("It was dropped, or replaced by REINDEX CONCURRENTLY: give its name again.")
+                      : 0));
 }
 
 void RequireVhnswIndex(Oid oid, const char* partitions) {
