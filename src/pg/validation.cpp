@@ -92,10 +92,15 @@ Status VerifySections(const IndexMapping& mapping, const Segment& segment, bool*
   return SetAside(mapping.manifest, mapping.generation, {segment.id()}, status.message(), notices);
 }
 
-// C++ side. The next segment's entries, to be compared with the log.
-Status PrepareSegment(const Segment& segment, GenerationProof* proof) {
+// C++ side. The next segment's entries, to be compared with the log. Sets it aside where they cannot be read.
+Status PrepareSegment(const IndexMapping& mapping, GenerationProof* proof, bool* failed, Notices* notices) {
+  const Segment& segment = *mapping.segments[proof->segment];
   Result<SlotSet> slots = SlotSet::Of(segment);
-  if (!slots.ok()) return slots.status();
+  Status status = slots.ok() ? segment.CheckReadable() : slots.status();
+  *failed = status.code() == StatusCode::kCorruption;
+  if (*failed)
+    return SetAside(mapping.manifest, mapping.generation, {segment.id()}, status.message(), notices);
+  VECCKPT_RETURN_IF_ERROR(status);
   proof->slots = std::move(*slots);
   proof->next_sequence = proof->fetched = segment.range().begin / segment.header().slots_per_extent;
   proof->prepared = true;
@@ -166,13 +171,23 @@ Proof ProveSections(const IndexMapping& mapping, GenerationProof* proof) {
   return Proof::kProved;
 }
 
+// PrepareSegment; false where the segment has been set aside.
+bool Prepare(const IndexMapping& mapping, GenerationProof* proof) {
+  bool failed = false;
+  Notices notices;
+  Failure failure = Guard([&] { return PrepareSegment(mapping, proof, &failed, &notices); });
+  notices.Emit();
+  ThrowIfFailed(failure);
+  return !failed;
+}
+
 // The completeness of every segment; sets those aside that lack something.
 Proof ProveCompleteness(LogReader* reader, const IndexMapping& mapping, GenerationProof* proof, bool slice) {
   VECCKPT_FAULT_POINT_RAISE(ValidateCompare);
   for (; proof->segment < mapping.segments.size(); proof->segment++, proof->prepared = false) {
     CHECK_FOR_INTERRUPTS();
     const Segment& segment = *mapping.segments[proof->segment];
-    if (!proof->prepared) ThrowIfFailed(Guard([&] { return PrepareSegment(segment, proof); }));
+    if (!proof->prepared && !Prepare(mapping, proof)) return Proof::kSetAside;
     Completeness verdict = CompareWithLog(reader, segment, proof, slice);
     if (verdict == Completeness::kUnfinished) return Proof::kUnfinished;
     if (verdict == Completeness::kIncomplete)
