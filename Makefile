@@ -108,7 +108,8 @@ OBJS = \
 	src/pg/vector_input.o \
 	src/pg/vector_site.o \
 	src/pg/wait_events.o \
-	src/pg/wall.o
+	src/pg/wall.o \
+	src/pg/writers.o
 
 # pg_regress, pg_isolation_regress and TAP; all need a server with vecckpt preloaded, which ./run test starts.
 REGRESS = functions options reloptions create_index query dimensions ddl temporary transactions checkpoint views measure check psql extension

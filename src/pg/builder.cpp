@@ -32,9 +32,6 @@ constexpr int kIdleSeconds = 5;
 constexpr int kCatalogSeconds = 5;
 constexpr uint32 kSmallJobThreads = 2;  // beside the one that runs a graph job
 static_assert(1 + kSmallJobThreads == kMaxShownJobs);
-// Jobs submitted and not yet finished. More would take memory for what they have read, and places among the
-// writers, long before a thread comes to them.
-constexpr size_t kMostJobs = 64;
 
 struct BuilderState {
   Builder* builder;  // C++ heap
@@ -57,10 +54,10 @@ void BuilderExit(int code, Datum argument) {
   Builder* builder = state.builder;
   state.builder = nullptr;
   Guard([builder] {
-    delete builder;  // the pool first of all: cancels and joins
+    if (builder != nullptr) builder->pool.reset();  // cancels and joins, before jobs give up their files
+    delete builder;
     return Status::Ok();
   });
-  UnregisterAllWriters();
   IndexKey* keys;
   int count = ListEntries(state.database, &keys);
   for (int i = 0; i < count; i++) {
@@ -227,7 +224,7 @@ void Seal(Visit* visit, PositionRange range, bool by_request) {
 }
 
 bool HasRoomForJobs() {
-  return state.builder->pool->outstanding() < kMostJobs;
+  return state.builder->pool->outstanding() < size_t{kMostJobs};
 }
 
 void StartPlannedJobs(Visit* visit, bool seal_all) {

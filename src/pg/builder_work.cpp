@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/checksum.hpp"
 #include "os/counted_try.hpp"
 #include "os/file.hpp"
 
@@ -19,10 +18,7 @@ constexpr uint64 kLogEntries = 4096;  // a smaller segment is promoted without a
 
 Status Submit(Builder* builder, RunningJob running, ThreadPool::Job job) {
   Result<ThreadPool::JobId> id = builder->pool->Submit(std::move(job));
-  if (!id.ok()) {
-    UnregisterWriter(running.segment_id);
-    return id.status();
-  }
+  if (!id.ok()) return id.status();
   IndexWork* work = builder->visited;
   running.counts = work->counts;
   work->busy.insert(running.inputs.begin(), running.inputs.end());
@@ -200,16 +196,13 @@ Status FinishBuild(IndexWork* work, const RunningJob& job, const Status& status,
   } else {
     (void)RemoveFile(PathOf(SegmentName(work->key, job.segment_id))).ok();  // the sweep takes what stays
   }
-  UnregisterWriter(job.segment_id);
   return result;
 }
 
 void GiveUpBitmaps(const RunningJob& job) {
-  for (const RunningJob::Bitmap& bitmap : job.bitmaps) {
+  for (const RunningJob::Bitmap& bitmap : job.bitmaps)
     (void)RemoveFile(PathOf(LivenessBitmapName(job.key, bitmap.bitmap_id)))
         .ok();  // the sweep takes what stays
-    UnregisterWriter(bitmap.bitmap_id);
-  }
 }
 
 // Lists the bitmaps with those of their segments that are still in the current generation. *published: some
@@ -364,7 +357,7 @@ Status StartVerify(Builder* builder) {
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {
   IndexWork* work = builder->visited;
   JobOutput output;
-  VECCKPT_RETURN_IF_ERROR(NewOutput(work->key, work->identity, work->geometry, &output));
+  VECCKPT_RETURN_IF_ERROR(NewOutput(writer->get(), work->key, work->identity, work->geometry, &output));
   output.range = range;
   output.end_hash = end_hash;
   output.max_lsn = max_lsn;
@@ -372,6 +365,7 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   running.key = work->key;
   running.identity = work->identity;
   running.index_oid = work->index_oid;
+  running.writer = std::move(*writer);
   running.kind = JobKind::kSeal;
   running.name = "seal";
   running.by_request = by_request;
@@ -409,17 +403,20 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   IndexWork* work = builder->visited;
   RewriteOptions options;
   options.liveness = std::exchange(builder->liveness, nullptr);
+  auto writer = Writer::Register();
+  if (!writer.ok()) return writer.status();
   options.liveness_lsn = liveness_lsn;
   options.threads = threads;
   options.background = true;
   options.memory_limit = memory_limit;
   JobOutput output;
-  VECCKPT_RETURN_IF_ERROR(NewOutput(work->key, work->identity, work->geometry, &output));
+  VECCKPT_RETURN_IF_ERROR(NewOutput(writer->get(), work->key, work->identity, work->geometry, &output));
   RunningJob running;
   running.key = work->key;
   running.identity = work->identity;
   running.index_oid = work->index_oid;
   running.kind = planned.kind;
+  running.writer = std::move(*writer);
   uint64 largest_graph = LargestGraph(planned, *work->mapping);
   running.name = NameOfRewrite(planned, largest_graph);
   running.inputs = planned.segments;
@@ -428,10 +425,7 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   running.large = planned.large;
   if (planned.keep_base_graph) running.base_nodes = largest_graph;
   auto job = RewriteJob(planned, *work->mapping, options, output, running.result);
-  if (!job.ok()) {
-    UnregisterWriter(running.segment_id);
-    return job.status();
-  }
+  if (!job.ok()) return job.status();
   return Submit(builder, std::move(running), std::move(*job));
 }
 
@@ -470,22 +464,15 @@ Status StartLiveness(Builder* builder) {
   running.name = "count dead";
   Status status = EnsureFolder();
   for (LivenessInput& input : *inputs) {
-    Result<uint64_t> id = RandomId();
-    if (status.ok()) status = id.status();
-    if (status.ok() && !RegisterWriter(*id)) status = Status::Internal("too many files are being written");
-    if (!status.ok()) break;
-    input.path = PathOf(LivenessBitmapName(work->key, *id));
-    running.bitmaps.push_back({input.segment->id(), *id});
+    uint64 id = running.writer->NewId();
+    input.path = PathOf(LivenessBitmapName(work->key, id));
+    running.bitmaps.push_back({input.segment->id(), id});
   }
-  RunningJob given_up = running;
-  if (status.ok())
-    status = Submit(builder, std::move(running), [inputs](JobContext& context) {
-      context.Enter(JobPhase::kWriting);
-      for (const LivenessInput& input : *inputs) VECCKPT_RETURN_IF_ERROR(RunLiveness(input, context));
-      return Status::Ok();
-    });
-  if (!status.ok()) GiveUpBitmaps(given_up);
-  return status;
+  return Submit(builder, std::move(running), [inputs](JobContext& context) {
+    context.Enter(JobPhase::kWriting);
+    for (const LivenessInput& input : *inputs) VECCKPT_RETURN_IF_ERROR(RunLiveness(input, context));
+    return Status::Ok();
+  });
 }
 
 Status DropWork(Builder* builder, const IndexKey& key) {
@@ -518,10 +505,8 @@ Status DrainJobs(Builder* builder, int* finished, Notices* notices) {
     Release(builder, current ? &owner->second : nullptr, job);
     if (!current) {
       GiveUpBitmaps(job);
-      if (!job.verify && job.bitmaps.empty()) {
+      if (!job.verify && job.bitmaps.empty())
         (void)RemoveFile(PathOf(SegmentName(job.key, job.segment_id))).ok();
-        UnregisterWriter(job.segment_id);
-      }
       continue;
     }
     IndexWork* work = &owner->second;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "pg/validation.hpp"
+#include "pg/writers.hpp"
 
 #include <map>
 #include <memory>
@@ -58,7 +59,9 @@ struct RunningJob {
   std::shared_ptr<SegmentHeader> result;
   std::shared_ptr<uint64_t> failed_segment;  // verify: the one that is bad
   uint64_t segment_id = 0;
-  // Liveness bitmaps: what is written for which segment; then nothing above but key and identity is set.
+  std::unique_ptr<Writer> writer;  // of the files it makes
+  // Liveness bitmaps: what is written for which segment; then nothing above but key, identity and writer is
+  // set.
   struct Bitmap {
     uint64_t segment_id;
     uint64_t bitmap_id;

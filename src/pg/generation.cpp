@@ -8,7 +8,6 @@ extern "C" {
 
 #include <algorithm>
 
-#include "base/checksum.hpp"
 #include "os/file.hpp"
 
 namespace vecckpt {
@@ -71,16 +70,15 @@ Result<bool> PublishGeneration(Manifest* next, const Generation& base, bool vali
     return BumpGeneration(next->key, next->identity, base, {next->generation, 0}, true, true);
   }
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
-  Result<uint64_t> id = RandomId();
-  if (!id.ok()) return id.status();
-  next->manifest_id = *id;
-  if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
-  std::string path = PathOf(GenerationManifestName(next->key, *id));
+  auto writer = Writer::Register();
+  if (!writer.ok()) return writer.status();
+  next->manifest_id = (*writer)->NewId();
+  std::string path = PathOf(GenerationManifestName(next->key, next->manifest_id));
   Status written = WriteGeneration(path, *next);
   bool current = false;
   if (written.ok())
-    current = BumpGeneration(next->key, next->identity, base, {next->generation, *id}, validated, verified);
-  UnregisterWriter(*id);
+    current = BumpGeneration(next->key, next->identity, base, {next->generation, next->manifest_id},
+                             validated, verified);
   if (!written.ok()) return written;
   if (!current) VECCKPT_RETURN_IF_ERROR(RemoveFile(path));
   VECCKPT_FAULT_POINT(GenerationPublished, path);

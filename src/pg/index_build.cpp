@@ -22,15 +22,20 @@ extern "C" {
 namespace vecckpt {
 namespace {
 
-constexpr uint64 kMaxParts = 128;
+constexpr uint64 kMaxParts = 128;  // every search looks into each
+#ifdef VECCKPT_FAULT_POINTS
+constexpr uint64 kLeastPart = 128;  // so that a test comes to many parts with few rows
+#else
+constexpr uint64 kLeastPart = kGraphEntries;
+#endif
 constexpr long kProgressInterval = 100;  // milliseconds between looks at a running job
 
 // What has a destructor. Lives on the C++ heap; destroyed by Cleanup on every way out.
 struct BuildObjects {
+  std::unique_ptr<Writer> writer;
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<FlatSegmentBuilder> flat;
   std::vector<std::string> unpublished;  // segment files to remove unless published
-  std::vector<uint64_t> writers;         // ids registered
   Manifest manifest;
   JobOutput output;  // of the part being built
   std::shared_ptr<SegmentHeader> header = std::make_shared<SegmentHeader>();
@@ -50,7 +55,6 @@ void DestroyObjects(BuildState* state) {
     objects->pool.reset();  // cancels and joins
     objects->flat.reset();
     for (const std::string& path : objects->unpublished) (void)RemoveFile(path).ok();
-    for (uint64_t id : objects->writers) UnregisterWriter(id);
     delete objects;
     return Status::Ok();
   });
@@ -74,9 +78,8 @@ uint64 BuildMemory() {
 // A new file, to be removed unless it is published.
 Status AddOutput(BuildState* state, JobOutput* output) {
   BuildObjects* objects = state->objects;
-  VECCKPT_RETURN_IF_ERROR(
-      NewOutput(state->key, objects->manifest.identity, objects->manifest.geometry, output));
-  objects->writers.push_back(output->segment_id);
+  VECCKPT_RETURN_IF_ERROR(NewOutput(objects->writer.get(), state->key, objects->manifest.identity,
+                                    objects->manifest.geometry, output));
   objects->unpublished.push_back(output->path);
   return Status::Ok();
 }
@@ -190,8 +193,6 @@ Status FinishPart(BuildState* state, bool graph) {
   if (graph) {
     VECCKPT_RETURN_IF_ERROR(RemoveFile(objects->output.path));
     std::erase(objects->unpublished, objects->output.path);
-    std::erase(objects->writers, objects->output.segment_id);
-    UnregisterWriter(objects->output.segment_id);
   }
   objects->manifest.segments.push_back(Describe(*objects->header));
   return Status::Ok();
@@ -276,6 +277,9 @@ void BuildSegments(Relation index, float max_magnitude) {
       strlcpy(f.state, "create index", sizeof(f.state));
     });
     ThrowIfFailed(Guard([&] {
+      auto writer = Writer::Register();
+      if (!writer.ok()) return writer.status();
+      state.objects->writer = std::move(*writer);
       state.objects = new BuildObjects;
       Manifest& manifest = state.objects->manifest;
       manifest.key = state.key;

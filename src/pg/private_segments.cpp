@@ -62,6 +62,7 @@ bool maybe_stale = false;  // a relation has changed since the last pruning
 // What a running job needs. Lives on the C++ heap; destroyed by CleanUp on every way out.
 struct JobObjects {
   std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<Writer> writer;
   EntryBatch batch;
   std::shared_ptr<Liveness> liveness;
   JobOutput output;  // segment_id 0: no file yet
@@ -83,10 +84,7 @@ void CleanUp(int code, Datum argument) {
   if (objects == nullptr) return;
   Guard([objects] {
     objects->pool.reset();  // cancels and joins
-    if (objects->output.segment_id != 0) {
-      (void)RemoveFile(objects->output.path).ok();
-      UnregisterWriter(objects->output.segment_id);
-    }
+    if (objects->output.segment_id != 0) (void)RemoveFile(objects->output.path).ok();
     delete objects;
     return Status::Ok();
   });
@@ -175,7 +173,11 @@ Failure Submit(LogReader* reader, const PlannedJob& planned, const PrivateIndex&
     auto pool = ThreadPool::Create(1);  // it starts the building threads itself
     if (!pool.ok()) return pool.status();
     objects->pool = std::move(*pool);
-    VECCKPT_RETURN_IF_ERROR(NewOutput(key, index.identity, geometry, &objects->output));
+    auto writer = Writer::Register();
+    if (!writer.ok()) return writer.status();
+    objects->writer = std::move(*writer);
+    VECCKPT_RETURN_IF_ERROR(
+        NewOutput(objects->writer.get(), key, index.identity, geometry, &objects->output));
     if (planned.kind == JobKind::kSeal) {
       objects->output.range = planned.range;
       objects->output.end_hash = end_hash;

@@ -4,8 +4,6 @@
 
 #include <utility>
 
-#include "base/checksum.hpp"
-
 namespace vecckpt {
 namespace {
 
@@ -35,13 +33,11 @@ ThreadPool::Job JobOf(Result<SegmentHeader> (*run)(const Input&, JobContext&), s
 
 }  // namespace
 
-Status NewOutput(const IndexKey& key, uint64 identity, const Geometry& geometry, JobOutput* output) {
+Status NewOutput(Writer* writer, const IndexKey& key, uint64 identity, const Geometry& geometry,
+                 JobOutput* output) {
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
-  Result<uint64_t> id = RandomId();
-  if (!id.ok()) return id.status();
-  if (!RegisterWriter(*id)) return Status::Internal("too many files are being written");
-  output->segment_id = *id;
-  output->path = PathOf(SegmentName(key, *id));
+  output->segment_id = writer->NewId();
+  output->path = PathOf(SegmentName(key, output->segment_id));
   output->identity = identity;
   output->mode = FileMode();
   output->geometry = geometry;

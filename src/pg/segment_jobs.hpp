@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pg/mappings.hpp"
+#include "pg/writers.hpp"
 
 #include <memory>
 
@@ -13,8 +14,9 @@
 
 namespace vecckpt {
 
-// A new segment file of an index. Its id is registered as being written: the caller's to end.
-Status NewOutput(const IndexKey& key, uint64 identity, const Geometry& geometry, JobOutput* output);
+// A new segment file of an index.
+Status NewOutput(Writer* writer, const IndexKey& key, uint64 identity, const Geometry& geometry,
+                 JobOutput* output);
 
 // Writes a flat segment over `output.range`; *result describes it then. `mapping`, or null: what is there
 // already and may share its codec.

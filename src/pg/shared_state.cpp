@@ -4,6 +4,7 @@
 
 #include "pg/options.hpp"
 
+#include "pg/writers.hpp"
 #include <sys/stat.h>
 
 namespace vecckpt {
@@ -40,6 +41,7 @@ uint64 DatabaseBirth() {
 
 void RequestSharedMemory() {
   RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)) + hash_estimate_size(max_indexes, sizeof(IndexEntry)));
+  RequestAddinShmemSpace(WritersSize());
   RequestNamedLWLockTranche(kTranche, 1);
 }
 
@@ -57,6 +59,7 @@ bool AttachSharedMemory() {
   info.keysize = sizeof(IndexKey);
   info.entrysize = sizeof(IndexEntry);
   shared_indexes = ShmemInitHash("vecckpt indexes", max_indexes, max_indexes, &info, HASH_ELEM | HASH_BLOBS);
+  AttachWriters();
   LWLockRelease(AddinShmemInitLock);
   return !found;
 }
@@ -215,33 +218,6 @@ void ResetCounters(const IndexKey& key) {
     entry->f.stats_reset = now;
     SpinLockRelease(&entry->mutex);
   }
-  LWLockRelease(shared->lock);
-}
-
-bool RegisterWriter(uint64 id) {
-  bool done = false;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  for (Writer& writer : shared->writers) {
-    if (writer.pid != 0) continue;
-    writer = {MyProcPid, id};
-    done = true;
-    break;
-  }
-  LWLockRelease(shared->lock);
-  return done;
-}
-
-void UnregisterWriter(uint64 id) {
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  for (Writer& writer : shared->writers)
-    if (writer.pid == MyProcPid && writer.id == id) writer = {0, 0};
-  LWLockRelease(shared->lock);
-}
-
-void UnregisterAllWriters() {
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  for (Writer& writer : shared->writers)
-    if (writer.pid == MyProcPid) writer = {0, 0};
   LWLockRelease(shared->lock);
 }
 

@@ -1,4 +1,4 @@
-// Shared memory: one entry an index, the launcher, the builders, and who writes which file.
+// Shared memory: one entry an index, the launcher, the builders. (Who writes files: writers.hpp.)
 //
 // Locks:
 //   the one LWLock ("vecckpt")    membership of the hash, launcher, builder slots, suspensions, writers
@@ -18,7 +18,6 @@ namespace vecckpt {
 
 constexpr int kMaxBuilders = 4;
 constexpr int kMaxShownJobs = 3;  // of a builder: as many as its threads run at a time
-constexpr int kMaxWriters = 1024;
 constexpr int kMaxSuspensions = 16;
 
 enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
@@ -106,11 +105,6 @@ struct Suspension {
   TimestampTz until;
 };
 
-struct Writer {
-  pid_t pid;
-  uint64 id;  // of the segment or manifest being written
-};
-
 struct SharedState {
   LWLock* lock;
   ConditionVariable changed;  // requests answered, builders gone, checkpoints done
@@ -124,7 +118,6 @@ struct SharedState {
   XLogRecPtr wal_at_start;     // how far WAL reached when first asked after the start; see validation.cpp
   BuilderSlot builders[kMaxBuilders];
   Suspension suspended[kMaxSuspensions];
-  Writer writers[kMaxWriters];
 };
 
 // Null where the library is not preloaded.
@@ -187,11 +180,6 @@ bool MarkVacuumed(const IndexKey& key);
 void AddCounter(const IndexKey& key, pg_atomic_uint64 IndexCounters::*counter, uint64 value);
 // Sets all counters of an index to zero, if it has an entry. What is added meanwhile may be lost.
 void ResetCounters(const IndexKey& key);
-
-// Files that are being written are registered first, so that the sweep leaves them alone. False: no room.
-bool RegisterWriter(uint64 id);
-void UnregisterWriter(uint64 id);
-void UnregisterAllWriters();
 
 void WakeLauncher();
 // Wakes the database's builder, or the launcher so that it starts one.

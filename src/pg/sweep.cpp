@@ -1,14 +1,15 @@
 // See sweep.hpp.
 //
-// A file may be removed if, in this order: it was listed; no writer had registered its id when the writers
-// were copied after that; and neither the current nor the durable manifest of its key, read after that,
-// refers to it. A writer registers an id before it creates the file and gives it up after publishing, so a
-// file in use always fails one of the tests.
+// A file may be removed if, in this order: it was listed; it was no writer's when the writers were copied
+// after that; and neither the current nor the durable manifest of its key, read after that, refers to it. A
+// writer is registered before it creates its first file and gives its place up after publishing, so a file in
+// use always fails one of the tests.
 
 #include "pg/sweep.hpp"
 
 #include "pg/generation.hpp"
 
+#include "pg/writers.hpp"
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -19,18 +20,6 @@
 
 namespace vecckpt {
 namespace {
-
-struct Writers {
-  uint64 ids[kMaxWriters];
-  int count = 0;
-};
-
-void CopyWriters(Writers* writers) {
-  LWLockAcquire(shared->lock, LW_SHARED);
-  for (const Writer& writer : shared->writers)
-    if (writer.pid != 0) writers->ids[writers->count++] = writer.id;
-  LWLockRelease(shared->lock);
-}
 
 // A dropped relation leaves an empty file until the next checkpoint, then none.
 bool RelationIsGone(const char* path) {
@@ -90,7 +79,7 @@ References FindReferences(const IndexKey& key) {
 using FilesByKey = std::map<IndexKey, std::vector<std::pair<std::string, FileName>>>;
 
 Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, FileName>>& files,
-                const Writers& writers, Notices* notices) {
+                const std::vector<uint32>& writers, Notices* notices) {
   References references = FindReferences(key);
   if (!references.known) return Status::Ok();
   if (!references.lost.empty())
@@ -99,8 +88,7 @@ Status SweepKey(const IndexKey& key, const std::vector<std::pair<std::string, Fi
   std::set<uint64_t> there;
   for (const auto& [name, parsed] : files) {
     if (!parsed.temporary && parsed.kind == FileKind::kSegment) there.insert(parsed.id);
-    const uint64* end = writers.ids + writers.count;
-    if (std::find(writers.ids, end, parsed.id) != end && parsed.id != 0) continue;
+    if (std::binary_search(writers.begin(), writers.end(), FamilyOf(parsed.id))) continue;
     bool wanted =
         parsed.kind == FileKind::kDurableManifest ? references.durable : references.ids.count(parsed.id) != 0;
     if (wanted && !parsed.temporary) continue;
@@ -128,8 +116,7 @@ Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* noti
   VECCKPT_RETURN_IF_ERROR(EnsureFolder());
   auto names = ListDirectory(kFilesDirectory);
   if (!names.ok()) return names.status();
-  Writers writers;
-  CopyWriters(&writers);
+  std::vector<uint32> writers = WriterFamilies();
   FilesByKey files;
   for (const std::string& name : *names)
     if (auto parsed = ParseFileName(name)) files[parsed->key].emplace_back(name, *parsed);
