@@ -80,6 +80,7 @@ OBJS = \
 	src/pg/mappings.o \
 	src/pg/module.o \
 	src/pg/options.o \
+	src/pg/mapping_holders.o \
 	src/pg/pgvector.o \
 	src/pg/private_segments.o \
 	src/pg/recall.o \

@@ -236,11 +236,7 @@ Status FinishLiveness(const IndexWork& work, const RunningJob& job, const Status
   Status result = status;
   bool published = false;
   if (result.ok()) result = PromoteBitmaps(work, job, &published);
-  if (published) {
-    for (const RunningJob::Bitmap& bitmap : job.bitmaps) UnregisterWriter(bitmap.bitmap_id);
-  } else {
-    GiveUpBitmaps(job);
-  }
+  if (!published) GiveUpBitmaps(job);
   if (result.ok()) ChangeEntry(work.key, [](IndexFields& f) { ForgetFailure(&f, FailedIn::kLiveness); });
   return result;
 }

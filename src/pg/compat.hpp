@@ -14,6 +14,7 @@ extern "C" {
 #include "commands/vacuum.h"
 #include "common/relpath.h"
 #include "nodes/pathnodes.h"
+#include "storage/procsignal.h"
 #include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "utils/relfilenumbermap.h"
@@ -122,6 +123,26 @@ inline bool OwnsDatabase(Oid database, Oid role) {
   return object_ownercheck(DatabaseRelationId, database, role);
 #else
   return pg_database_ownercheck(database, role);
+#endif
+}
+
+// This process's place among those that may be connected at a time: from 0, below MaxBackends for sessions
+// and background workers; negative where it has none.
+inline int ProcessPlace() {
+#if PG_VERSION_NUM >= 170000
+  return MyProcNumber;
+#else
+  return MyBackendId - 1;
+#endif
+}
+
+// Has the process in a place take in invalidation messages if it sits idle; nothing where that process has
+// ended. See ProcessCatchupInterrupt.
+inline void AskToCatchUp(pid_t pid, int place) {
+#if PG_VERSION_NUM >= 170000
+  SendProcSignal(pid, PROCSIG_CATCHUP_INTERRUPT, place);
+#else
+  SendProcSignal(pid, PROCSIG_CATCHUP_INTERRUPT, place + 1);
 #endif
 }
 

@@ -241,9 +241,8 @@ uint64 BuildPart(BuildState* state, LogReader* reader, EntryRun* run, uint64 beg
 void BuildAllParts(BuildState* state, LogReader* reader, float max_magnitude) {
   uint64 end = LogEnd(reader);
   uint64 memory = BuildMemory();
-  // At least as many as make a graph, after rounding down to whole extents. And writers are registered until
-  // all is published, so there is an end to the number of parts.
-  uint64 least = kGraphEntries + reader->meta->slots_per_extent;
+  // At least as many as make a graph, after rounding down to whole extents.
+  uint64 least = kLeastPart + reader->meta->slots_per_extent;
   uint64 max_entries =
       Max(Max(MaxGraphNodes(memory, reader->meta->m, BuildThreads()), least), end / kMaxParts + 1);
   if (end > max_entries)

@@ -9,6 +9,7 @@
 #include "pg/builder.hpp"
 #include "pg/checkpoint.hpp"
 #include "pg/options.hpp"
+#include "pg/mapping_holders.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/sweep.hpp"
 #include "pg/wait_events.hpp"
@@ -29,6 +30,7 @@ namespace {
 constexpr long kNapMilliseconds = 1000;
 constexpr int kSweepSeconds = 20;
 constexpr int kDatabaseListSeconds = 30;
+constexpr int kAskSeconds = 5;  // from a generation's replacement to telling idle sessions
 constexpr int kRelistSeconds = 2;
 constexpr int kRestartSeconds = 1;        // between starts of a database's builders, however they end
 constexpr int kStartingSeconds = 30;      // a builder that has not reported by then never started
@@ -47,6 +49,8 @@ struct LauncherState {
   TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
   TimestampTz next_sweep;
   bool recovering;
+  uint64 published;      // when holders were last asked
+  TimestampTz next_ask;  // 0: nothing was replaced since
   XLogRecPtr replayed;  // when last looked
   TimestampTz next_replay;
   TimestampTz next_replay_vacuum;
@@ -410,12 +414,24 @@ void StartBuilders(TimestampTz now) {
 void Round() {
   VECCKPT_FAULT_POINT_RAISE(LauncherRound);
   TimestampTz now = GetCurrentTimestamp();
+// Some time after generations were replaced, so that many replacements cost a session one interrupt.
+void LetGoOfReplaced(TimestampTz now) {
+  uint64 published = PublishedNow();
+  if (published == state.published) return;
+  if (state.next_ask == 0) state.next_ask = now + int64{kAskSeconds} * USECS_PER_SEC;
+  if (now < state.next_ask) return;
+  AskHolders();
+  state.published = published;
+  state.next_ask = 0;
+}
+
   DoCheckpoints(now);
   FollowReplay(now);
   StartBuilders(now);
   if (now >= state.next_sweep) {
     SweepFiles();
     state.next_sweep = now + int64{kSweepSeconds} * USECS_PER_SEC;
+  LetGoOfReplaced(now);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include "pg/mappings.hpp"
 
+#include "pg/mapping_holders.hpp"
+
 #include <algorithm>
 #include <map>
 
@@ -120,6 +122,7 @@ Status MatchManifest(const Segment& segment, const ManifestSegment& listed, cons
 Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
                 std::shared_ptr<const IndexMapping>* mapping, bool* validated, Notices* notices) {
   Cache& cache = MappingCache();
+  uint64 published = PublishedNow();
   mapping->reset();
   *validated = true;
   Generation failed_generation = {0, 0};
@@ -171,6 +174,7 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
       next->manifest = std::move(*manifest);
     }
     cache[key] = {next, NextUse()};
+    BecomeHolder(published);
     Shrink(&cache, kMostCachedIndexes, kMostCachedSegments);
     *mapping = std::move(next);
     return Status::Ok();
@@ -188,10 +192,10 @@ void PruneMappings(XactEvent event, void* argument) {
   (void)argument;
   if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
   static uint64 seen = 0;
-  uint64 published = pg_atomic_read_u64(&shared->published);
+  uint64 published = PublishedNow();
   if (published == seen) return;
   seen = published;
-  Guard([] {
+  Failure failure = Guard([] {
     std::erase_if(MappingCache(), [](const auto& cached) {
       IndexFields fields;
       return !SnapshotEntry(cached.first, &fields) ||
@@ -199,6 +203,7 @@ void PruneMappings(XactEvent event, void* argument) {
     });
     return Status::Ok();
   });
+  if (!failure.failed()) NoteHolderPruned(published, MappingCache().empty());
 }
 
 }  // namespace

@@ -38,8 +38,7 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
 void ForgetMapping(const IndexKey& key);
 
 // At each transaction's end: forgets generations that have been replaced, so that a pooled connection does
-// not keep the disk space of files that are long removed. (One that stays idle keeps them until its next
-// transaction.)
+// not keep the disk space of files that are long removed. One that stays idle is asked to (mapping_holders).
 void InstallMappingPruning();
 
 }  // namespace vecckpt

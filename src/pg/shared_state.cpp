@@ -2,6 +2,7 @@
 
 #include "pg/shared_state.hpp"
 
+#include "pg/mapping_holders.hpp"
 #include "pg/options.hpp"
 
 #include "pg/writers.hpp"
@@ -15,6 +16,11 @@ HTAB* shared_indexes = nullptr;
 namespace {
 constexpr char kTranche[] = "vecckpt";
 constexpr uint32 kMaxBackoffShift = 8;
+
+// After the change, so that whoever sees the number sees the change.
+void NoteReplaced() {
+  pg_atomic_fetch_add_u64(&shared->published, 1);
+}
 
 template <typename Change>
 void ForEachCounter(IndexCounters* counters, Change change) {
@@ -41,7 +47,7 @@ uint64 DatabaseBirth() {
 
 void RequestSharedMemory() {
   RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)) + hash_estimate_size(max_indexes, sizeof(IndexEntry)));
-  RequestAddinShmemSpace(WritersSize());
+  RequestAddinShmemSpace(add_size(WritersSize(), HoldersSize()));
   RequestNamedLWLockTranche(kTranche, 1);
 }
 
@@ -60,6 +66,7 @@ bool AttachSharedMemory() {
   info.entrysize = sizeof(IndexEntry);
   shared_indexes = ShmemInitHash("vecckpt indexes", max_indexes, max_indexes, &info, HASH_ELEM | HASH_BLOBS);
   AttachWriters();
+  AttachHolders();
   LWLockRelease(AddinShmemInitLock);
   return !found;
 }
@@ -95,6 +102,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
   if (SnapshotEntry(key, &fields) && fields.identity == identity && fields.index_oid == index_oid &&
       fields.database_birth == birth)
     return true;
+  bool changed = false;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   IndexEntry* entry = CreateEntry(key);
   if (entry != nullptr) {
@@ -102,6 +110,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
     bool other_database = entry->f.database_birth != 0 && entry->f.database_birth != birth;
     if (entry->f.identity != identity || other_database) {
       // Generations go on counting, so that nobody takes an old one for a new one.
+      changed = true;
       entry->f.identity = identity;
       entry->f.current = {entry->f.current.number + 1, 0};
       entry->f.validated = true;
@@ -112,6 +121,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
     entry->f.database_birth = birth;
     entry->f.persistence = persistence;
     SpinLockRelease(&entry->mutex);
+    if (changed) NoteReplaced();
     pg_atomic_write_u32(&entry->has_tail, 1);
   }
   LWLockRelease(shared->lock);
@@ -147,7 +157,7 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
     f.verified = verified;
     bumped = true;
   });
-  if (bumped) pg_atomic_fetch_add_u64(&shared->published, 1);
+  if (bumped) NoteReplaced();
   return bumped;
 }
 
@@ -174,7 +184,10 @@ int ListEntries(Oid database, IndexKey** keys) {
 void ForgetEntry(const IndexKey& key) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   IndexEntry* entry = FindEntry(key);
-  if (entry != nullptr && entry->f.claim == 0) hash_search(shared_indexes, &key, HASH_REMOVE, nullptr);
+  if (entry != nullptr && entry->f.claim == 0) {
+    hash_search(shared_indexes, &key, HASH_REMOVE, nullptr);
+    NoteReplaced();
+  }
   LWLockRelease(shared->lock);
 }
 
@@ -184,6 +197,7 @@ void ForgetDatabase(Oid database) {
   hash_seq_init(&scan, shared_indexes);
   while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan)))
     if (entry->key.database == database) hash_search(shared_indexes, &entry->key, HASH_REMOVE, nullptr);
+  NoteReplaced();
   LWLockRelease(shared->lock);
 }
 

@@ -113,7 +113,7 @@ struct SharedState {
   uint64 next_request;     // numbers for seal requests
   uint64 persist_request;  // number of the latest CHECKPOINT that waits
   uint64 persist_done;
-  pg_atomic_uint64 published;  // generations that became current, for caches to notice
+  pg_atomic_uint64 published;  // how often a generation was replaced or an entry went, for caches to notice
   int64 loaded_segments;       // by the reload at start
   XLogRecPtr wal_at_start;     // how far WAL reached when first asked after the start; see validation.cpp
   BuilderSlot builders[kMaxBuilders];
