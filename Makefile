@@ -73,6 +73,7 @@ OBJS = \
 	src/pg/index_build.o \
 	src/pg/launcher.o \
 	src/pg/log_append.o \
+	src/pg/kept_text.o \
 	src/pg/log_bulk.o \
 	src/pg/log_format.o \
 	src/pg/log_free.o \

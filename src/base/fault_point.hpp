@@ -39,7 +39,8 @@
   X(CheckpointStart) X(CheckpointWalFlush) X(CheckpointWalFlushed) X(CheckpointSegmentsSynced)            \
   X(CheckpointManifestSynced) X(CheckpointRenamed) X(CheckpointDone) X(ReloadStart) X(ReloadManifest)     \
   X(SweepStart) X(SweepFile) X(SweepDone) X(Validate) X(ValidateCompare) X(Validated)                     \
-  /* Workers (pg/launcher.cpp, builder.cpp, builder_work.cpp, index/); jobs run in compute threads. */    \
+  /* Workers (pg/launcher.cpp, builder.cpp, builder_work.cpp, index/); jobs run in compute threads. The   \
+     detail of BuilderVisit is the index's name. */                                                       \
   X(LauncherRound) X(LauncherCheckpoint) X(LauncherCheckpointed) X(BuilderStart) X(BuilderVisit)          \
   X(BuilderVisited) X(SealRead) X(JobSeal) X(JobMerge) X(JobGraph) X(JobVerify) X(JobLiveness) X(JobDone) \
   X(LivenessCount) X(Promote) X(Promoted) X(LivenessPromote) X(LivenessPromoted)                          \

@@ -263,7 +263,7 @@ bool CheckRequest(Visit* visit) {
 
 // REQUIRES: visit->reader is open and the log has a tail.
 void WorkOnIndex(Visit* visit) {
-  VECCKPT_FAULT_POINT_RAISE(BuilderVisit);
+  VECCKPT_FAULT_POINT_RAISE(BuilderVisit, RelationGetRelationName(visit->index));
   Builder* builder = state.builder;
   const MetaPage* meta = visit->reader.meta;
   Relation index = visit->index;

@@ -131,7 +131,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
 void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, TimestampTz now) {
   f->failed_in = where;
   f->last_sqlstate = sqlstate;
-  strlcpy(f->last_error, message, sizeof(f->last_error));
+  f->last_error.Set(message);
   if (where == FailedIn::kRequest) return;
   f->failures = Min(f->failures + 1, kMaxBackoffShift);
   f->retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f->failures);
@@ -142,7 +142,7 @@ void ForgetFailure(IndexFields* f, FailedIn where) {
   f->failed_in = FailedIn::kNothing;
   f->failures = 0;
   f->retry_at = 0;
-  f->last_error[0] = '\0';
+  f->last_error.Clear();
 }
 
 bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base, const Generation& next,

@@ -10,7 +10,7 @@
 
 #pragma once
 
-#include "pg/pg.hpp"
+#include "pg/kept_text.hpp"
 
 #include "segment/names.hpp"
 
@@ -63,9 +63,9 @@ struct IndexFields {
   FailedIn failed_in;   // these, retry_at and the last error belong together
   TimestampTz retry_at;
   TimestampTz stats_reset;  // the counters count from here
-  char state[32];           // what the builder does
+  char state[32];           // what the builder does; ASCII
   int last_sqlstate;
-  char last_error[200];
+  KeptText last_error;
 };
 
 struct IndexEntry {
@@ -78,7 +78,7 @@ struct IndexEntry {
 };
 
 // A job that one of a builder's threads runs, as its main thread last saw it. The names are those of
-// RunningJob and JobPhase.
+// RunningJob and JobPhase, in ASCII.
 struct ShownJob {
   Oid index_oid;
   char job[16];  // "": none

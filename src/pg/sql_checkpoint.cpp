@@ -184,10 +184,10 @@ PGDLLEXPORT Datum vec_checkpoint_all(PG_FUNCTION_ARGS) {
       case RequestOutcome::kGone:
         break;  // dropped meanwhile
       case RequestOutcome::kFailed:
-        ereport(WARNING,
-                (errcode(fields.last_sqlstate),
-                 errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields), fields.last_error),
-                 HintFor(fields.last_sqlstate)));
+        ereport(WARNING, (errcode(fields.last_sqlstate),
+                          errmsg("index %s could not be checkpointed: %s", NameOf(keys[i], fields),
+                                 ShowKept(fields.last_error)),
+                          HintFor(fields.last_sqlstate)));
         break;
     }
   }
@@ -210,7 +210,7 @@ PGDLLEXPORT Datum vec_checkpoint_one(PG_FUNCTION_ARGS) {
                     errdetail("They are compared with the log once the server has replayed that far.")));
   if (fields.outcome == RequestOutcome::kFailed)
     ereport(ERROR, (errcode(fields.last_sqlstate),
-                    errmsg("could not checkpoint index \"%s\": %s", name, fields.last_error),
+                    errmsg("could not checkpoint index \"%s\": %s", name, ShowKept(fields.last_error)),
                     HintFor(fields.last_sqlstate)));
   PG_RETURN_VOID();
 }

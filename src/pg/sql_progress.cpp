@@ -5,10 +5,6 @@
 
 #include "pg/shared_state.hpp"
 
-extern "C" {
-#include "commands/dbcommands.h"
-}
-
 namespace vecckpt {
 namespace {
 
@@ -59,7 +55,7 @@ void PutJob(ReturnSetInfo* result, const Shown& shown) {
   const ShownJob& job = shown.job;
   Row row;
   row.Set(kPid, Int32GetDatum(shown.pid));
-  char* database = get_database_name(shown.database);
+  char* database = ShowDatabaseName(shown.database);
   if (database != nullptr) row.Set(kDatabase, DirectFunctionCall1(namein, CStringGetDatum(database)));
   if (shown.database == MyDatabaseId) row.Set(kIndex, ObjectIdGetDatum(job.index_oid));
   row.Set(kJob, CStringGetTextDatum(job.job));

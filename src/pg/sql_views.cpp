@@ -161,14 +161,14 @@ void FillFromLog(Row* row, LogReader* reader, const IndexFields& fields, const I
 }
 
 void FillFromEntry(Row* row, const IndexKey& key, const IndexFields& fields) {
-  char* database = get_database_name(key.database);
+  char* database = ShowDatabaseName(key.database);
   if (database != nullptr) row->Set(kDatabase, DirectFunctionCall1(namein, CStringGetDatum(database)));
   row->Set(kGeneration, Int64GetDatum(static_cast<int64>(fields.current.number)));
   row->Set(kDurableGeneration, Int64GetDatum(static_cast<int64>(fields.durable.number)));
   row->Set(kState, CStringGetTextDatum(fields.state[0] != '\0' ? fields.state
                                        : fields.validated      ? "idle"
                                                                : "not yet validated"));
-  if (fields.last_error[0] != '\0') row->Set(kLastError, CStringGetTextDatum(fields.last_error));
+  if (!fields.last_error.empty()) row->Set(kLastError, CStringGetTextDatum(ShowKept(fields.last_error)));
   if (fields.durable_time != 0) row->Set(kLastCheckpoint, TimestampTzGetDatum(fields.durable_time));
   if (fields.durable_lsn != InvalidXLogRecPtr) row->Set(kLastCheckpointLsn, LSNGetDatum(fields.durable_lsn));
 }

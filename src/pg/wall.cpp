@@ -2,7 +2,21 @@
 
 #include "pg/wall.hpp"
 
+#include "pg/kept_text.hpp"
+
+extern "C" {
+#include "mb/pg_wchar.h"
+}
+
 namespace vecckpt {
+namespace {
+
+// Of a text that was cut off: the half of a character is no text.
+void EndAtCharacter(char* text) {
+  text[WholeCharacters(GetDatabaseEncoding(), text, static_cast<int>(strlen(text)))] = '\0';
+}
+
+}  // namespace
 
 Failure FailureOf(const Status& status) {
   return FailureOf(status.code(), status.message().c_str());
@@ -11,7 +25,8 @@ Failure FailureOf(const Status& status) {
 Failure FailureOf(StatusCode code, const char* message) {
   Failure failure;
   failure.code = code;
-  strlcpy(failure.message, message, sizeof(failure.message));
+  if (strlcpy(failure.message, message, sizeof(failure.message)) >= sizeof(failure.message))
+    EndAtCharacter(failure.message);
   return failure;
 }
 
@@ -69,7 +84,8 @@ void Notices::Add(const char* format, ...) {
   }
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(lines + used, kLongest, format, arguments);
+  if (vsnprintf(lines + used, kLongest, format, arguments) >= static_cast<int>(kLongest))
+    EndAtCharacter(lines + used);
   va_end(arguments);
   used += strlen(lines + used) + 1;
   count++;
