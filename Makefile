@@ -12,8 +12,9 @@ OBJS = \
 	src/base/checksum.o \
 	src/base/fault_point.o \
 	src/base/status.o \
-	src/os/file.o \
 	src/os/counted_try.o \
+	src/os/file.o \
+	src/os/file_lock.o \
 	src/os/mapping.o \
 	src/os/mapping_guard.o \
 	src/hnsw/byte_kernels.o \
@@ -69,19 +70,20 @@ OBJS = \
 	src/pg/catalog.o \
 	src/pg/checkpoint.o \
 	src/pg/entry_reader.o \
+	src/pg/folder_owner.o \
 	src/pg/generation.o \
 	src/pg/index_build.o \
+	src/pg/kept_text.o \
 	src/pg/launcher.o \
 	src/pg/log_append.o \
-	src/pg/kept_text.o \
 	src/pg/log_bulk.o \
 	src/pg/log_format.o \
 	src/pg/log_free.o \
 	src/pg/log_read.o \
+	src/pg/mapping_holders.o \
 	src/pg/mappings.o \
 	src/pg/module.o \
 	src/pg/options.o \
-	src/pg/mapping_holders.o \
 	src/pg/pgvector.o \
 	src/pg/private_segments.o \
 	src/pg/recall.o \

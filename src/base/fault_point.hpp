@@ -25,9 +25,9 @@
 // others before.
 // clang-format off
 #define VECCKPT_FAULT_POINT_LIST(X)                                                                       \
-  /* Files (os/file.cpp); the detail is the path. */                                                      \
+  /* Files (os/file.cpp, file_lock.cpp); the detail is the path. */                                       \
   X(FileCreate) X(FileRead) X(FileWrite) X(FileWritten) X(FileSync) X(FileSynced) X(FolderSync)           \
-  X(FolderSynced) X(FileRename) X(FileRenamed) X(FileRemove) X(FileRemoved)                               \
+  X(FolderSynced) X(FileRename) X(FileRenamed) X(FileRemove) X(FileRemoved) X(FolderLock)                 \
   /* The log (pg/log_append.cpp, log_free.cpp, log_bulk.cpp, build_horizon.cpp): WAL records. */          \
   X(LogExtended) X(LogPrepare) X(LogPrepared) X(MapPageMake) X(MapPageMade) X(ExtentTake) X(ExtentTaken)  \
   X(EntryPartWritten) X(EntryWrite) X(EntryWritten) X(DeadFlag) X(DeadFlagged) X(ExtentFree)              \

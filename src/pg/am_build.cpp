@@ -3,6 +3,7 @@
 
 #include "pg/access_method.hpp"
 #include "pg/build_horizon.hpp"
+#include "pg/folder_owner.hpp"
 #include "pg/index_build.hpp"
 #include "pg/log_append.hpp"
 #include "pg/private_segments.hpp"
@@ -79,11 +80,17 @@ IndexBuildResult* vhnswbuild(Relation heap, Relation index, IndexInfo* index_inf
   uint64 entries = BulkFinish(&state->writer);
   VECCKPT_FAULT_POINT_RAISE(CreateIndexLoaded);
   MemoryContextDelete(state->row_context);
+  bool build = entries > 0 && FolderIsOurs();
+  if (entries > 0 && !build)
+    ereport(WARNING, (errcode(ERRCODE_OBJECT_IN_USE),
+                      errmsg("index \"%s\" gets no segments, their folder is in use by another server",
+                             RelationGetRelationName(index)),
+                      errdetail("Searches are exact and slow."), FolderHint()));
   if (shared != nullptr && HasPrivateSegments(index)) {
     ForgetPrivate(index);  // ON COMMIT DELETE ROWS builds anew in the same file
-    if (entries > 0) BuildPrivateSegments(index);
+    if (build) BuildPrivateSegments(index);
   } else if (shared != nullptr) {
-    if (entries > 0)
+    if (build)
       BuildSegments(index, state->statistics.max_magnitude);
     else  // no room is no error yet: an insert tries again
       EnsureEntry(KeyOf(index), state->writer.meta->identity, RelationGetRelid(index),

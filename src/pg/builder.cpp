@@ -14,6 +14,7 @@
 #include "pg/builder_work.hpp"
 #include "pg/catalog.hpp"
 #include "pg/entry_reader.hpp"
+#include "pg/folder_owner.hpp"
 #include "pg/options.hpp"
 #include "pg/wait_events.hpp"
 
@@ -493,7 +494,7 @@ bool ShouldLeave() {
   LWLockAcquire(shared->lock, LW_SHARED);
   bool leave = shared->builders[state.slot].leave;
   LWLockRelease(shared->lock);
-  return leave || !builder_enabled;
+  return leave || !builder_enabled || !FolderIsOurs();
 }
 
 void Round() {

@@ -352,6 +352,8 @@ Status StartVerify(Builder* builder) {
 
 Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 max_lsn, bool by_request) {
   IndexWork* work = builder->visited;
+  auto writer = Writer::Register();
+  if (!writer.ok()) return writer.status();
   JobOutput output;
   VECCKPT_RETURN_IF_ERROR(NewOutput(writer->get(), work->key, work->identity, work->geometry, &output));
   output.range = range;
@@ -361,11 +363,11 @@ Status StartSeal(Builder* builder, PositionRange range, uint64 end_hash, uint64 
   running.key = work->key;
   running.identity = work->identity;
   running.index_oid = work->index_oid;
-  running.writer = std::move(*writer);
   running.kind = JobKind::kSeal;
   running.name = "seal";
   running.by_request = by_request;
   running.segment_id = output.segment_id;
+  running.writer = std::move(*writer);
   running.result = std::make_shared<SegmentHeader>();
   ThreadPool::Job job =
       SealJob(output, std::exchange(builder->batch, {}), work->mapping.get(), running.result);
@@ -399,12 +401,12 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   IndexWork* work = builder->visited;
   RewriteOptions options;
   options.liveness = std::exchange(builder->liveness, nullptr);
-  auto writer = Writer::Register();
-  if (!writer.ok()) return writer.status();
   options.liveness_lsn = liveness_lsn;
   options.threads = threads;
   options.background = true;
   options.memory_limit = memory_limit;
+  auto writer = Writer::Register();
+  if (!writer.ok()) return writer.status();
   JobOutput output;
   VECCKPT_RETURN_IF_ERROR(NewOutput(writer->get(), work->key, work->identity, work->geometry, &output));
   RunningJob running;
@@ -412,11 +414,11 @@ Status StartRewrite(Builder* builder, const PlannedJob& planned, uint64 liveness
   running.identity = work->identity;
   running.index_oid = work->index_oid;
   running.kind = planned.kind;
-  running.writer = std::move(*writer);
   uint64 largest_graph = LargestGraph(planned, *work->mapping);
   running.name = NameOfRewrite(planned, largest_graph);
   running.inputs = planned.segments;
   running.segment_id = output.segment_id;
+  running.writer = std::move(*writer);
   running.result = std::make_shared<SegmentHeader>();
   running.large = planned.large;
   if (planned.keep_base_graph) running.base_nodes = largest_graph;
@@ -458,7 +460,10 @@ Status StartLiveness(Builder* builder) {
   running.identity = work->identity;
   running.index_oid = work->index_oid;
   running.name = "count dead";
-  Status status = EnsureFolder();
+  VECCKPT_RETURN_IF_ERROR(EnsureFolder());
+  auto writer = Writer::Register();
+  if (!writer.ok()) return writer.status();
+  running.writer = std::move(*writer);
   for (LivenessInput& input : *inputs) {
     uint64 id = running.writer->NewId();
     input.path = PathOf(LivenessBitmapName(work->key, id));

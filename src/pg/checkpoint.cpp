@@ -10,6 +10,7 @@
 
 #include "pg/checkpoint.hpp"
 
+#include "pg/folder_owner.hpp"
 #include "pg/generation.hpp"
 
 #include <set>
@@ -75,7 +76,7 @@ void RecordFailure(const IndexKey& key, const Failure& failure) {
 
 Persisted PersistIndex(const IndexKey& key) {
   IndexFields fields;
-  if (!SnapshotEntry(key, &fields)) return Persisted::kNothingToDo;
+  if (!FolderIsOurs() || !SnapshotEntry(key, &fields)) return Persisted::kNothingToDo;
   if (fields.current.number == fields.durable.number) {
     ChangeEntry(key, [](IndexFields& f) {
       if (f.current.number != f.durable.number) return;

@@ -2,6 +2,9 @@
 
 #include "pg/generation.hpp"
 
+#include "pg/folder_owner.hpp"
+#include "pg/writers.hpp"
+
 extern "C" {
 #include "common/file_perm.h"
 }
@@ -42,6 +45,8 @@ mode_t FolderMode() {
 }
 
 Status EnsureFolder() {
+  if (!FolderIsOurs())
+    return Status::Unsupported(std::string("folder \"") + kFilesDirectory + "\" is in use by another server");
   return CreateDirectory(kFilesDirectory, FolderMode());
 }
 

@@ -28,7 +28,7 @@ inline bool SameGeneration(const Generation& a, const Generation& b) {
   return a.number == b.number && a.manifest_id == b.manifest_id;
 }
 
-// Makes sure that the folder is there; it may be deleted at any time.
+// Makes sure that the folder is there, which may be deleted at any time, and no other server's.
 Status EnsureFolder();
 
 // The manifest of a generation, from its own file or, if a checkpoint has renamed that, the durable one.

@@ -276,10 +276,10 @@ void BuildSegments(Relation index, float max_magnitude) {
       strlcpy(f.state, "create index", sizeof(f.state));
     });
     ThrowIfFailed(Guard([&] {
+      state.objects = new BuildObjects;
       auto writer = Writer::Register();
       if (!writer.ok()) return writer.status();
       state.objects->writer = std::move(*writer);
-      state.objects = new BuildObjects;
       Manifest& manifest = state.objects->manifest;
       manifest.key = state.key;
       manifest.identity = reader.meta->identity;

@@ -8,8 +8,9 @@
 
 #include "pg/builder.hpp"
 #include "pg/checkpoint.hpp"
-#include "pg/options.hpp"
+#include "pg/folder_owner.hpp"
 #include "pg/mapping_holders.hpp"
+#include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/sweep.hpp"
 #include "pg/wait_events.hpp"
@@ -29,8 +30,8 @@ namespace {
 
 constexpr long kNapMilliseconds = 1000;
 constexpr int kSweepSeconds = 20;
-constexpr int kDatabaseListSeconds = 30;
 constexpr int kAskSeconds = 5;  // from a generation's replacement to telling idle sessions
+constexpr int kDatabaseListSeconds = 30;
 constexpr int kRelistSeconds = 2;
 constexpr int kRestartSeconds = 1;        // between starts of a database's builders, however they end
 constexpr int kStartingSeconds = 30;      // a builder that has not reported by then never started
@@ -48,9 +49,9 @@ struct LauncherState {
   TimestampTz next_periodic;
   TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
   TimestampTz next_sweep;
-  bool recovering;
   uint64 published;      // when holders were last asked
   TimestampTz next_ask;  // 0: nothing was replaced since
+  bool recovering;
   XLogRecPtr replayed;  // when last looked
   TimestampTz next_replay;
   TimestampTz next_replay_vacuum;
@@ -379,6 +380,8 @@ bool HasBuilder(Oid database) {
 }
 
 void StartBuilders(TimestampTz now) {
+  if (!FolderIsOurs())
+    return RefuseRequests(InvalidOid, "the folder of its segments is in use by another server");
   if (!builder_enabled) return RefuseRequests(InvalidOid, "builders are turned off by vecckpt.builder");
   bool unknown = now >= state.next_relist && OidIsValid(UnlistedWork(now));
   if (now >= state.next_list || unknown) {
@@ -411,9 +414,6 @@ void StartBuilders(TimestampTz now) {
   }
 }
 
-void Round() {
-  VECCKPT_FAULT_POINT_RAISE(LauncherRound);
-  TimestampTz now = GetCurrentTimestamp();
 // Some time after generations were replaced, so that many replacements cost a session one interrupt.
 void LetGoOfReplaced(TimestampTz now) {
   uint64 published = PublishedNow();
@@ -425,13 +425,16 @@ void LetGoOfReplaced(TimestampTz now) {
   state.next_ask = 0;
 }
 
+void Round() {
+  VECCKPT_FAULT_POINT_RAISE(LauncherRound);
+  TimestampTz now = GetCurrentTimestamp();
   DoCheckpoints(now);
   FollowReplay(now);
   StartBuilders(now);
+  LetGoOfReplaced(now);
   if (now >= state.next_sweep) {
     SweepFiles();
     state.next_sweep = now + int64{kSweepSeconds} * USECS_PER_SEC;
-  LetGoOfReplaced(now);
   }
 }
 

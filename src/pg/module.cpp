@@ -2,6 +2,7 @@
 
 #include "pg/pg.hpp"
 
+#include "pg/folder_owner.hpp"
 #include "pg/launcher.hpp"
 #include "pg/mappings.hpp"
 #include "pg/options.hpp"
@@ -25,7 +26,9 @@ void OnShmemRequest() {
 void OnShmemStartup() {
   if (previous_startup_hook != nullptr) previous_startup_hook();
   bool is_new = AttachSharedMemory();
-  if (is_new && !IsUnderPostmaster) ReloadManifests();
+  if (!is_new || IsUnderPostmaster) return;
+  ClaimFolder();
+  if (FolderIsOurs()) ReloadManifests();
 }
 
 }  // namespace

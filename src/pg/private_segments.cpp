@@ -3,6 +3,7 @@
 #include "pg/private_segments.hpp"
 
 #include "pg/entry_reader.hpp"
+#include "pg/folder_owner.hpp"
 #include "pg/options.hpp"
 #include "pg/segment_jobs.hpp"
 #include "pg/wait_events.hpp"
@@ -61,8 +62,8 @@ bool maybe_stale = false;  // a relation has changed since the last pruning
 
 // What a running job needs. Lives on the C++ heap; destroyed by CleanUp on every way out.
 struct JobObjects {
-  std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Writer> writer;
+  std::unique_ptr<ThreadPool> pool;
   EntryBatch batch;
   std::shared_ptr<Liveness> liveness;
   JobOutput output;  // segment_id 0: no file yet
@@ -281,6 +282,7 @@ void OnTransactionEnd(XactEvent event, void* argument) {
 }  // namespace
 
 void BuildPrivate(LogReader* reader, bool seal_all) {
+  if (!FolderIsOurs()) return;
   PrivateIndex* index = nullptr;
   Oid index_oid = RelationGetRelid(reader->index);
   ThrowIfFailed(Guard([&] { return FindOrMake(*reader, index_oid, &index); }));

@@ -4,8 +4,8 @@
 
 #include "pg/mapping_holders.hpp"
 #include "pg/options.hpp"
-
 #include "pg/writers.hpp"
+
 #include <sys/stat.h>
 
 namespace vecckpt {

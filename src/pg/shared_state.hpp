@@ -115,6 +115,7 @@ struct SharedState {
   uint64 persist_done;
   pg_atomic_uint64 published;  // how often a generation was replaced or an entry went, for caches to notice
   int64 loaded_segments;       // by the reload at start
+  bool folder_taken;           // by another server, see folder_owner; once set it stays
   XLogRecPtr wal_at_start;     // how far WAL reached when first asked after the start; see validation.cpp
   BuilderSlot builders[kMaxBuilders];
   Suspension suspended[kMaxSuspensions];

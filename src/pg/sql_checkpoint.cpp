@@ -4,6 +4,7 @@
 #include "pg/pg.hpp"
 
 #include "pg/catalog.hpp"
+#include "pg/folder_owner.hpp"
 #include "pg/options.hpp"
 #include "pg/shared_state.hpp"
 #include "pg/wall.hpp"
@@ -23,6 +24,9 @@ void RequireLauncher() {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("vecckpt must be preloaded to checkpoint vhnsw indexes"),
                     errhint("Add vecckpt to shared_preload_libraries and restart the server.")));
+  if (!FolderIsOurs())
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+                    errmsg("the folder of segments is in use by another server"), FolderHint()));
   if (!builder_enabled)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("builders are turned off"),
                     errhint("Set vecckpt.builder to on and reload.")));

@@ -3,6 +3,7 @@
 // read likewise, with the error, so that it does not hide all others.
 
 #include "pg/catalog.hpp"
+#include "pg/folder_owner.hpp"
 #include "pg/generation.hpp"
 #include "pg/log_read.hpp"
 #include "pg/subtransaction.hpp"
@@ -165,6 +166,9 @@ void FillFromEntry(Row* row, const IndexKey& key, const IndexFields& fields) {
   if (database != nullptr) row->Set(kDatabase, DirectFunctionCall1(namein, CStringGetDatum(database)));
   row->Set(kGeneration, Int64GetDatum(static_cast<int64>(fields.current.number)));
   row->Set(kDurableGeneration, Int64GetDatum(static_cast<int64>(fields.durable.number)));
+  if (!FolderIsOurs())
+    row->Set(kWarning, CStringGetTextDatum("no segments: their folder is in use by another server, see the "
+                                           "server log"));
   row->Set(kState, CStringGetTextDatum(fields.state[0] != '\0' ? fields.state
                                        : fields.validated      ? "idle"
                                                                : "not yet validated"));

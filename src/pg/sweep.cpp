@@ -7,9 +7,10 @@
 
 #include "pg/sweep.hpp"
 
+#include "pg/folder_owner.hpp"
 #include "pg/generation.hpp"
-
 #include "pg/writers.hpp"
+
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -120,12 +121,8 @@ Status SweepAll(const IndexKey* keys, const bool* gone, int count, Notices* noti
   FilesByKey files;
   for (const std::string& name : *names)
     if (auto parsed = ParseFileName(name)) files[parsed->key].emplace_back(name, *parsed);
-  for (int i = 0; i < count; i++) {
-    if (gone[i])
-      ForgetEntry(keys[i]);
-    else
-      files[keys[i]];  // an entry whose files are all gone is looked at too
-  }
+  for (int i = 0; i < count; i++)
+    if (!gone[i]) files[keys[i]];  // an entry whose files are all gone is looked at too
   Status first_failure;
   for (const auto& [key, list] : files) {
     Status swept = SweepKey(key, list, writers, notices);
@@ -146,8 +143,12 @@ void SweepFiles() {
     RelationPath(keys[i], path, sizeof(path));
     gone[i] = RelationIsGone(path);
   }
+  for (int i = 0; i < count; i++)
+    if (gone[i]) ForgetEntry(keys[i]);
+  KeepFolder();
   Notices notices;
-  Failure failure = Guard([&] { return SweepAll(keys, gone, count, &notices); });
+  Failure failure;
+  if (FolderIsOurs()) failure = Guard([&] { return SweepAll(keys, gone, count, &notices); });
   notices.Emit();
   if (failure.failed()) ereport(LOG, (errmsg("vecckpt: could not sweep files: %s", failure.message)));
   pfree(gone);

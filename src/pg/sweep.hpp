@@ -5,8 +5,8 @@
 
 namespace vecckpt {
 
-// One pass over the files directory and the entries. Files of strange names are left alone. Also notices
-// files that are referred to and no longer there, and sets them aside.
+// One pass over the entries and, unless it is another server's, the files directory. Files of strange names
+// are left alone. Also notices files that are referred to and no longer there, and sets them aside.
 void SweepFiles();
 
 }  // namespace vecckpt

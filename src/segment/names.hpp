@@ -6,6 +6,7 @@
 //   <db>_<tablespace>_<relation>.<16 hex>.live    a liveness bitmap, by an id of its own
 //   <db>_<tablespace>_<relation>.<16 hex>.tries   how often verifying a segment was begun, by segment id
 //   any of these with .tmp behind it              being written
+//   owner                                         which server's folder it is (pg/folder_owner)
 //
 // Numbers are decimal without leading zeros, hex is lower case. Anything else is a strange name and left
 // alone.

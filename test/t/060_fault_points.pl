@@ -39,6 +39,7 @@ my @table = (
 	[ 'FileRenamed', '.ckpt',    'seal',  'error crash' ],
 	[ 'FileRemove',  '.seg',     'sweep', 'error crash' ],
 	[ 'FileRemoved', '.seg',     'sweep', 'error crash' ],
+	[ 'FolderLock',  'owner',    'restart', 'error crash' ],
 	[ 'FileCreate',  '.live', 'live', 'error crash' ],
 	[ 'FileWrite',   '.live', 'live', 'error crash' ],
 	[ 'FileWritten', '.live', 'live', 'error crash' ],

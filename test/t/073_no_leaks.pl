@@ -45,7 +45,7 @@ sub held
 {
 	my ($pid) = @_;
 	my @maps = mappings($pid);
-	my @descriptors = grep { m{/vector-ckpt/|eventfd} } map { readlink($_) || '' } glob "/proc/$pid/fd/*";
+	my @descriptors = grep { m{/vector-ckpt/(?!owner)|eventfd} } map { readlink($_) || '' } glob "/proc/$pid/fd/*";
 	return (scalar(@maps), scalar(grep { /\(deleted\)/ } @maps), scalar(@descriptors));
 }
 

@@ -42,6 +42,7 @@ foreach my $case ([ 'alone', [], '0600', '0700' ], [ 'group', ['--allow-group-ac
 	$node->start;
 	setup_vectors($node);
 	is(modes($node), "folder $folder_mode", "$name: the folder, from the start");
+	is(mode(vec_dir($node) . '/owner'), $file_mode, "$name: and the mark of whose it is");
 	$node->safe_psql('postgres', q(
 CREATE TABLE t AS SELECT i AS id, random_vector(4) AS v FROM generate_series(1, 5000) i;
 CREATE INDEX t_v ON t USING vhnsw (v) WITH (m = 4, ef_construction = 8);

@@ -288,12 +288,12 @@ sub wait_log_since
 
 sub vec_dir { my ($node) = @_; return $node->data_dir . '/vector-ckpt'; }
 
-# The names in vector-ckpt, sorted; with a key, only its files.
+# The names in vector-ckpt, sorted, but for the mark of whose folder it is; with a key, only its files.
 sub vec_files
 {
 	my ($node, $key) = @_;
 	return () unless -d vec_dir($node);
-	my @names = sort grep { !/^\.\.?$/ } slurp_dir(vec_dir($node));
+	my @names = sort grep { !/^(?:\.\.?|owner)$/ } slurp_dir(vec_dir($node));
 	@names = grep { /^\Q$key\E\./ } @names if defined $key;
 	return @names;
 }
@@ -362,13 +362,14 @@ sub mappings
 	return grep { m{^\S+ \S+ 0+ .*/vector-ckpt/} } split /\n/, slurp_file("/proc/$pid/maps");
 }
 
-# How many files of vector-ckpt a session, or the process of a pid, has mapped and how many it has open.
+# How many files of vector-ckpt a session, or the process of a pid, has mapped and how many it has open. (It has the mark
+# of whose folder it is from the postmaster.)
 sub mapped_and_open
 {
 	my ($process) = @_;
 	my $pid = ref $process ? $process->query_safe('SELECT pg_backend_pid()') : $process;
 	my @maps = mappings($pid);
-	my @descriptors = grep { m{/vector-ckpt/} } map { readlink($_) || '' } glob "/proc/$pid/fd/*";
+	my @descriptors = grep { m{/vector-ckpt/(?!owner)} } map { readlink($_) || '' } glob "/proc/$pid/fd/*";
 	return (scalar(@maps), scalar(@descriptors));
 }
 
