@@ -30,7 +30,7 @@ namespace {
 
 constexpr long kNapMilliseconds = 1000;
 constexpr int kSweepSeconds = 20;
-constexpr int kAskSeconds = 5;  // from a generation's replacement to telling idle sessions
+constexpr int kAskSeconds = 5;  // between looks for sessions that keep what was replaced
 constexpr int kDatabaseListSeconds = 30;
 constexpr int kRelistSeconds = 2;
 constexpr int kRestartSeconds = 1;        // between starts of a database's builders, however they end
@@ -49,8 +49,7 @@ struct LauncherState {
   TimestampTz next_periodic;
   TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
   TimestampTz next_sweep;
-  uint64 published;      // when holders were last asked
-  TimestampTz next_ask;  // 0: nothing was replaced since
+  TimestampTz next_ask;
   bool recovering;
   XLogRecPtr replayed;  // when last looked
   TimestampTz next_replay;
@@ -414,24 +413,16 @@ void StartBuilders(TimestampTz now) {
   }
 }
 
-// Some time after generations were replaced, so that many replacements cost a session one interrupt.
-void LetGoOfReplaced(TimestampTz now) {
-  uint64 published = PublishedNow();
-  if (published == state.published) return;
-  if (state.next_ask == 0) state.next_ask = now + int64{kAskSeconds} * USECS_PER_SEC;
-  if (now < state.next_ask) return;
-  AskHolders();
-  state.published = published;
-  state.next_ask = 0;
-}
-
 void Round() {
   VECCKPT_FAULT_POINT_RAISE(LauncherRound);
   TimestampTz now = GetCurrentTimestamp();
   DoCheckpoints(now);
   FollowReplay(now);
   StartBuilders(now);
-  LetGoOfReplaced(now);
+  if (now >= state.next_ask) {
+    AskHolders();
+    state.next_ask = now + int64{kAskSeconds} * USECS_PER_SEC;
+  }
   if (now >= state.next_sweep) {
     SweepFiles();
     state.next_sweep = now + int64{kSweepSeconds} * USECS_PER_SEC;

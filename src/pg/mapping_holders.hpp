@@ -5,11 +5,12 @@
 // sends holders that have not noticed the interrupt by which the server has idle sessions catch up with
 // invalidation messages: an idle session starts and commits an empty transaction for it, at whose end it
 // prunes. Within a transaction, and in a process that is no session, the interrupt does not do that, and no
-// harm: they prune at the end of their transaction. Each is asked once for what has been replaced so far.
+// harm: they prune at the end of their transaction. Each is asked once for what has been replaced so far, and
+// nearly none for indexes that it has not mapped: a holder says in which buckets its keys are.
 
 #pragma once
 
-#include "pg/pg.hpp"
+#include "pg/shared_state.hpp"
 
 namespace vecckpt {
 
@@ -20,10 +21,16 @@ void AttachHolders();
 // shared->published as it is now.
 uint64 PublishedNow();
 
-// This process keeps a mapping. `published`: before it looked which generation is current. C++ side.
-void BecomeHolder(uint64 published);
-// This process has forgotten what was replaced up to `published`; with `empty` it keeps no mapping at all.
-void NoteHolderPruned(uint64 published, bool empty);
+// This process keeps a mapping of an index. `published`: before it looked which generation is current. C++
+// side.
+void BecomeHolder(const IndexKey& key, uint64 published);
+
+inline uint64 HolderBit(const IndexKey& key) {
+  return uint64{1} << BucketOf(key);
+}
+
+// This process has forgotten what was replaced up to `published`, and keeps mappings of keys with these bits.
+void NoteHolderPruned(uint64 published, uint64 bits);
 
 // Asks all that have not noticed what was replaced up to now. The launcher's.
 void AskHolders();

@@ -174,7 +174,7 @@ Status MapIndex(const IndexKey& key, uint64 identity, const Geometry& geometry,
       next->manifest = std::move(*manifest);
     }
     cache[key] = {next, NextUse()};
-    BecomeHolder(published);
+    BecomeHolder(key, published);
     Shrink(&cache, kMostCachedIndexes, kMostCachedSegments);
     *mapping = std::move(next);
     return Status::Ok();
@@ -195,15 +195,17 @@ void PruneMappings(XactEvent event, void* argument) {
   uint64 published = PublishedNow();
   if (published == seen) return;
   seen = published;
-  Failure failure = Guard([] {
+  uint64 bits = 0;
+  Failure failure = Guard([&bits] {
     std::erase_if(MappingCache(), [](const auto& cached) {
       IndexFields fields;
       return !SnapshotEntry(cached.first, &fields) ||
              !SameGeneration(fields.current, cached.second.mapping->generation);
     });
+    for (const auto& cached : MappingCache()) bits |= HolderBit(cached.first);
     return Status::Ok();
   });
-  if (!failure.failed()) NoteHolderPruned(published, MappingCache().empty());
+  if (!failure.failed()) NoteHolderPruned(published, bits);
 }
 
 }  // namespace

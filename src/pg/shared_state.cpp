@@ -17,9 +17,13 @@ namespace {
 constexpr char kTranche[] = "vecckpt";
 constexpr uint32 kMaxBackoffShift = 8;
 
-// After the change, so that whoever sees the number sees the change.
-void NoteReplaced() {
-  pg_atomic_fetch_add_u64(&shared->published, 1);
+// Called after the change, so that whoever sees the number sees the change.
+void NoteReplaced(const IndexKey& key) {
+  uint64 number = pg_atomic_fetch_add_u64(&shared->published, 1) + 1;
+  pg_atomic_uint64* replaced = &shared->replaced[BucketOf(key)];
+  uint64 before = pg_atomic_read_u64(replaced);
+  while (before < number && !pg_atomic_compare_exchange_u64(replaced, &before, number)) {
+  }
 }
 
 template <typename Change>
@@ -60,6 +64,7 @@ bool AttachSharedMemory() {
     shared->lock = &GetNamedLWLockTranche(kTranche)->lock;
     ConditionVariableInit(&shared->changed);
     pg_atomic_init_u64(&shared->published, 0);
+    for (pg_atomic_uint64& replaced : shared->replaced) pg_atomic_init_u64(&replaced, 0);
   }
   HASHCTL info = {};
   info.keysize = sizeof(IndexKey);
@@ -121,7 +126,7 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
     entry->f.database_birth = birth;
     entry->f.persistence = persistence;
     SpinLockRelease(&entry->mutex);
-    if (changed) NoteReplaced();
+    if (changed) NoteReplaced(key);
     pg_atomic_write_u32(&entry->has_tail, 1);
   }
   LWLockRelease(shared->lock);
@@ -157,7 +162,7 @@ bool BumpGeneration(const IndexKey& key, uint64 identity, const Generation& base
     f.verified = verified;
     bumped = true;
   });
-  if (bumped) NoteReplaced();
+  if (bumped) NoteReplaced(key);
   return bumped;
 }
 
@@ -186,7 +191,7 @@ void ForgetEntry(const IndexKey& key) {
   IndexEntry* entry = FindEntry(key);
   if (entry != nullptr && entry->f.claim == 0) {
     hash_search(shared_indexes, &key, HASH_REMOVE, nullptr);
-    NoteReplaced();
+    NoteReplaced(key);
   }
   LWLockRelease(shared->lock);
 }
@@ -195,9 +200,12 @@ void ForgetDatabase(Oid database) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_indexes);
-  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan)))
-    if (entry->key.database == database) hash_search(shared_indexes, &entry->key, HASH_REMOVE, nullptr);
-  NoteReplaced();
+  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
+    if (entry->key.database != database) continue;
+    IndexKey key = entry->key;
+    hash_search(shared_indexes, &key, HASH_REMOVE, nullptr);
+    NoteReplaced(key);
+  }
   LWLockRelease(shared->lock);
 }
 

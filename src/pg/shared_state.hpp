@@ -19,6 +19,7 @@ namespace vecckpt {
 constexpr int kMaxBuilders = 4;
 constexpr int kMaxShownJobs = 3;  // of a builder: as many as its threads run at a time
 constexpr int kMaxSuspensions = 16;
+constexpr int kKeyBuckets = 64;
 
 enum class RequestOutcome : uint8 { kDone, kFailed, kLocked, kGone, kDeferred };
 
@@ -114,9 +115,10 @@ struct SharedState {
   uint64 persist_request;  // number of the latest CHECKPOINT that waits
   uint64 persist_done;
   pg_atomic_uint64 published;  // how often a generation was replaced or an entry went, for caches to notice
-  int64 loaded_segments;       // by the reload at start
-  bool folder_taken;           // by another server, see folder_owner; once set it stays
-  XLogRecPtr wal_at_start;     // how far WAL reached when first asked after the start; see validation.cpp
+  pg_atomic_uint64 replaced[kKeyBuckets];  // `published` after the last one of a key in the bucket
+  int64 loaded_segments;                   // by the reload at start
+  bool folder_taken;                       // by another server, see folder_owner; once set it stays
+  XLogRecPtr wal_at_start;  // how far WAL reached when first asked after the start; see validation.cpp
   BuilderSlot builders[kMaxBuilders];
   Suspension suspended[kMaxSuspensions];
 };
@@ -132,6 +134,10 @@ bool AttachSharedMemory();
 // Lookup and creation. The caller holds shared->lock, exclusively to create. Null: none, or no room.
 IndexEntry* FindEntry(const IndexKey& key);
 IndexEntry* CreateEntry(const IndexKey& key);
+
+inline int BucketOf(const IndexKey& key) {
+  return static_cast<int>((key.database ^ key.relation) % kKeyBuckets);
+}
 
 // A copy of an entry's fields; false if there is no such entry. Takes and releases the locks.
 bool SnapshotEntry(const IndexKey& key, IndexFields* fields);

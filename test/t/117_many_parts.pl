@@ -23,7 +23,7 @@ my $node = fault_node('parts',
 my $places = 4 * 8 + 2 * $node->safe_psql(
 	'postgres', q(
 SELECT sum(setting::int) + 3 FROM pg_settings
-WHERE name IN ('max_connections', 'max_worker_processes', 'autovacuum_max_workers', 'max_wal_senders')));
+WHERE name IN ('max_connections', 'max_worker_processes', 'autovacuum_max_workers', 'autovacuum_worker_slots', 'max_wal_senders')));
 
 # No graph fits 1 MB, and with fault points parts may then be of three extents.
 $node->safe_psql('postgres', 'CREATE TABLE t AS SELECT i AS id, random_vector(2) AS v FROM generate_series(1, 20000) i');
