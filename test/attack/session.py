@@ -1,0 +1,121 @@
+"""A client: a connection that comes back, statements whose expected errors are counted and whose others are findings."""
+
+import threading
+import time
+from collections import Counter
+
+import psycopg2
+
+# What clients may be told: the attack asks for it, or PostgreSQL documents it for what goes on beside them.
+EXPECTED = {
+    "23505": "two writers have inserted the same row",
+    "25P02": "an earlier error of the same transaction",
+    "40001": "serialization failure, or a conflict with recovery",
+    "40P01": "deadlock",
+    "42704": "the object has been dropped meanwhile",
+    "42P01": "the table or index has been dropped meanwhile",
+    "42P07": "the name is taken",
+    "55000": "not in the state for it, such as an index that is not valid",
+    "55006": "in use by another session",
+    "55P03": "lock timeout",
+    "57014": "statement timeout, or cancelled",
+    "57P01": "shutdown, or terminated",
+    "57P02": "another process has crashed",
+    "57P03": "the server starts or stops",
+}
+# Errors without a SQLSTATE of their own that PostgreSQL raises where relations go away beside a statement.
+EXPECTED_TEXTS = ("could not open relation with OID", "cache lookup failed for", "cannot access temporary or unlogged",
+                  "tuple concurrently updated", "tuple concurrently deleted", "could not open file \"pg_tblspc",
+                  "was concurrently dropped", "prepared transaction with identifier")
+
+
+class Finding(Exception):
+    """Something that must not be."""
+
+
+class Skip(Exception):
+    """The statement could not be done, for a reason that is expected."""
+
+
+class Tally:
+    """Counts of one run, from all threads."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.counts = Counter()
+
+    def add(self, name, count=1):
+        with self.lock:
+            self.counts[name] += count
+
+
+def is_expected(error, also=()):
+    text = str(error)
+    if error.pgcode is None:
+        return isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
+    return (error.pgcode in EXPECTED or any(part in text for part in EXPECTED_TEXTS)
+            or any(part in text for part in also))
+
+
+class Session:
+    """Of one thread. `server` may change its process at any time; `over` says when to give up coming back."""
+
+    def __init__(self, server, tally, over, also=()):
+        self.server = server
+        self.tally = tally
+        self.over = over
+        self.also = also  # texts of other errors that are expected, of injected faults
+        self.connection = None
+
+    def connect(self, seconds=120):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.connection = psycopg2.connect(
+                    host=self.server.setup.folder, port=self.server.port, user="postgres", dbname="attack",
+                    options="-c lock_timeout=5s -c statement_timeout=120s -c client_min_messages=error")
+                self.connection.autocommit = True
+                return
+            except psycopg2.OperationalError as error:
+                if self.over():
+                    raise Skip("no connection") from error
+                if time.monotonic() > end:
+                    raise Finding(f"server {self.server.name} does not answer for {seconds} s: {error}") from error
+                time.sleep(0.05)
+
+    def close(self):
+        if self.connection:
+            try:
+                self.connection.close()
+            except psycopg2.Error:
+                pass
+        self.connection = None
+
+    def run(self, *statements):
+        """Each statement for itself, in autocommit mode or the open transaction; the rows of the last one."""
+        if self.connection is None or self.connection.closed:
+            self.connect()
+        rows = None
+        for statement in statements:
+            try:
+                with self.connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    rows = cursor.fetchall() if cursor.description else None
+            except psycopg2.Error as error:
+                self._failed(statement, error)
+        return rows
+
+    def _failed(self, statement, error):
+        code = error.pgcode or "no connection"
+        if not is_expected(error, self.also):
+            raise Finding(f"server {self.server.name}: {code} {str(error).strip()}\n{statement}") from error
+        self.tally.add(f"error {code}")
+        if error.pgcode is None or self.connection.closed:
+            self.close()
+        else:
+            try:
+                with self.connection.cursor() as cursor:
+                    cursor.execute("ROLLBACK")
+            except psycopg2.Error:
+                self.close()
+        raise Skip(str(error)) from error
