@@ -15,6 +15,7 @@ namespace {
 constexpr uint32_t kFlatChunk = 256;
 constexpr double kMinWidth = 10;
 constexpr size_t kFirstCount = 32;
+constexpr size_t kMostCount = size_t{1} << 20;  // a count that doubled on would come to 0
 
 }  // namespace
 
@@ -135,7 +136,7 @@ void SegmentSource::FindStreamFloor() {
 void SegmentSource::HandOver(WaitingCandidates* candidates) {
   const bool from_stream = waiting_.empty() || (stream_.has_more() && stream_floor_ < whole_floor_);
   from_stream ? HandOverSeen(candidates) : HandOverScored(candidates);
-  next_count_ *= 2;
+  next_count_ = std::min(2 * next_count_, kMostCount);
 }
 
 void SegmentSource::HandOverSeen(WaitingCandidates* candidates) {

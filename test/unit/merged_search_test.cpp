@@ -306,6 +306,23 @@ TEST_F(SearchTest, LimitsStopTheStreams) {
   }
 }
 
+// A narrow search of few links that is read to its end takes from its stream often, and every time something.
+TEST_F(SearchTest, ReadToTheEndAtTheLeastWidth) {
+  FakeLog log(Metric::kL1, 1);
+  log.geometry().m = 2;
+  log.AddRandom(5000, 3);
+  SearchOptions options = Options(log);
+  options.ef_search = 1;
+  options.iterative = IterativeScan::kRelaxedOrder;
+  options.max_scan_tuples = std::numeric_limits<uint64_t>::max();
+  options.memory_limit = std::numeric_limits<uint64_t>::max();
+  const std::vector<float> query = {-10};
+  auto search = Begin(log, options, query, {log.Graph(0, 5000)}, log.size());
+  const auto rows = Run(search.get(), log, query, log.size());
+  ExpectDistinct(rows);
+  EXPECT_EQ(rows.size(), log.size());
+}
+
 // All rows are entries of one node: the graph is soon seen, but what has been returned takes memory.
 TEST_F(SearchTest, ReturnedRowsCountTowardsTheMemory) {
   FakeLog log(Metric::kL2, 4);
