@@ -7,7 +7,7 @@ minutes=${1:-}
 kind=${2:-plain}
 [[ $minutes =~ ^[0-9]*\.?[0-9]+$ && $kind =~ ^(plain|small|sanitized)$ ]] || die "usage: ./run attack MINUTES [plain|small|sanitized]"
 # shellcheck disable=SC2046
-setup $(attack_packages)
+setup $(attack_packages) cmake libgtest-dev
 LOGS=$LOCAL/logs
 mkdir -p "$LOGS"
 { build_extension && install_extension; } >"$LOGS/build.log" 2>&1 || die "the extension cannot be built; see $LOGS/build.log"

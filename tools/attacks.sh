@@ -2,10 +2,6 @@
 
 source "$ROOT/tools/sanitized.sh"
 
-# Debian's Python, which has Debian's psycopg2.
-ATTACK_PYTHON=/usr/bin/python3
-attack_packages() { printf '%s\n' python3 python3-psycopg2; }
-
 # build_attack KIND: what an attack of this kind needs beside the installed extension.
 build_attack() {
   case $1 in
@@ -28,14 +24,13 @@ attack() {
       ;;
     sanitized)
       local reports=$SERVER_DIR/reports
-      as_server mkdir -p "$reports"
       copy_sanitized "$SERVER_DIR/postgresql" "$reports" || return
       programs=$SERVER_DIR/postgresql$PGBIN
       ;;
   esac
   as_server mkdir "$SERVER_DIR/run"
-  as_server env VECCKPT_SEED="${VECCKPT_SEED:-}" PYTHONDONTWRITEBYTECODE=1 LC_ALL=C nice -n "${VECCKPT_ATTACK_NICE:-0}" \
-    "$ATTACK_PYTHON" "$SERVER_DIR/program/attack.py" "$programs" "$SERVER_DIR/run" "$minutes" "${options[@]}" || status=$?
+  as_server env VECCKPT_SEED="${VECCKPT_SEED:-}" PYTHONDONTWRITEBYTECODE=1 LC_ALL=C \
+    /usr/bin/python3 "$SERVER_DIR/program/attack.py" "$programs" "$SERVER_DIR/run" "$minutes" "${options[@]}" || status=$?
   if [[ -n ${reports:-} ]] && find "$reports" -type f | grep -q .; then
     say "FOUND: sanitizers' reports in $reports"
     status=1

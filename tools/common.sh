@@ -116,11 +116,15 @@ install_server() {
 # Groups of tests that VECCKPT_SKIP leaves out.
 skipped() { [[ " ${VECCKPT_SKIP:-} " == *" $1 "* ]]; }
 
+# Debian's Python (tools/attacks.sh), which has Debian's psycopg2.
+attack_packages() { printf '%s\n' python3 python3-psycopg2; }
+
 # What only tests need.
 test_packages() {
   skipped source || printf '%s\n' clang-format
-  { skipped core && skipped asan && skipped tsan && skipped fuzz && skipped sanitized; } || printf '%s\n' cmake libgtest-dev libbenchmark-dev
+  { skipped core && skipped asan && skipped tsan && skipped fuzz && skipped sanitized && skipped attack; } || printf '%s\n' cmake libgtest-dev libbenchmark-dev
   skipped fuzz || printf '%s\n' clang libclang-rt-dev
+  skipped attack || attack_packages
 }
 
 # Before programs whose sanitizers may not find room in a randomized address space; nothing where that is not allowed.
@@ -152,7 +156,19 @@ build_extension() {
   make -C "$ROOT" -s -j "$JOBS" PG_CONFIG="$PG_CONFIG"
 }
 
-# The same with fault points (src/base/fault_point.hpp), in a copy of the sources; nothing of it is installed.
+# ---- The core alone, by CMake (tools/test.sh, tools/sanitized.sh)
+SANITIZERS=address,undefined,float-cast-overflow
+
+# configure_core NAME [CMAKE OPTION...]: in build/NAME.
+configure_core() {
+  local dir=$ROOT/build/$1
+  shift
+  mkdir -p "$dir"
+  rm -rf "$dir/report"
+  cmake -S "$ROOT" -B "$dir" "$@"
+}
+
+# The extension with fault points (src/base/fault_point.hpp), in a copy of the sources; nothing of it is installed.
 FAULT_POINTS_DIR=$ROOT/build/fault_points
 build_fault_points() {
   mkdir -p "$FAULT_POINTS_DIR"

@@ -33,17 +33,22 @@ copy_postgres() {
   chmod 755 "$part"
 }
 
-sanitized_tests() {
-  local log=$LOGS/sanitized-build.log copy=$SERVER_DIR/postgresql reports=$SERVER_DIR/reports options runtime found
+# copy_sanitized FOLDER REPORTS: such a copy whose server preloads the sanitizers and writes their reports into a folder.
+copy_sanitized() {
+  local runtime options=abort_on_error=1:log_path=$2/report
   runtime=$("$(make -C "$ROOT" -s PG_CONFIG="$PG_CONFIG" print-CXX)" -print-file-name=libasan.so)
-  options=abort_on_error=1:log_path=$reports/report
-  if [[ ! -f $runtime ]] || ! { build_sanitized &&
-    copy_postgres "$copy" LD_PRELOAD="$runtime:$copy/untranslated.so" \
-      ASAN_OPTIONS="$options:detect_leaks=0" UBSAN_OPTIONS="$options:print_stacktrace=1"; } >"$log" 2>&1; then
+  [[ -f $runtime ]] || return
+  as_server mkdir -p "$2"
+  copy_postgres "$1" LD_PRELOAD="$runtime:$1/untranslated.so" \
+    ASAN_OPTIONS="$options:detect_leaks=0" UBSAN_OPTIONS="$options:print_stacktrace=1"
+}
+
+sanitized_tests() {
+  local log=$LOGS/sanitized-build.log copy=$SERVER_DIR/postgresql reports=$SERVER_DIR/reports found
+  if ! { build_sanitized && copy_sanitized "$copy" "$reports"; } >"$log" 2>&1; then
     group "sanitized server builds" 0 1 "$log"
     return
   fi
-  as_server mkdir -p "$reports"
   local SERVER_BIN=$copy$PGBIN
   # shellcheck disable=SC2086
   regress_tests sanitized_regress "$PGXS_TEST/regress/pg_regress" "$SERVER_DIR" $regress

@@ -3,7 +3,7 @@
 
 source "$ROOT/tools/counts.sh"
 source "$ROOT/tools/fuzzers.sh"
-source "$ROOT/tools/sanitized.sh"
+source "$ROOT/tools/attacks.sh"
 
 # shellcheck disable=SC2046
 setup $(test_packages)
@@ -17,17 +17,6 @@ rm -rf "$LOGS"
 mkdir -p "$LOGS"
 
 # ---- The core, without a server
-SANITIZERS=address,undefined,float-cast-overflow
-
-# configure_core NAME [CMAKE OPTION...]: in build/NAME.
-configure_core() {
-  local dir=$ROOT/build/$1
-  shift
-  mkdir -p "$dir"
-  rm -rf "$dir/report"
-  cmake -S "$ROOT" -B "$dir" "$@"
-}
-
 # count_core NAME EXECUTABLES STATUS LOG...: counts what the executables in build/NAME have reported. Each writes a report
 # unless it crashed; a STATUS that no report explains counts as one failure.
 count_core() {
@@ -233,6 +222,21 @@ if ! skipped tap; then
   # shellcheck disable=SC2086
   tap_files $files
 fi
+
+# Ten minutes of the random attack, in two or three kinds of server. A round in which nothing was found counts as one test.
+attack_tests() {
+  local kinds=(plain small) kind log status share
+  skipped sanitized || kinds+=(sanitized)
+  share=$(awk -v minutes="${VECCKPT_ATTACK_MINUTES:-10}" -v kinds=${#kinds[@]} 'BEGIN { print minutes / kinds }')
+  for kind in "${kinds[@]}"; do
+    log=$LOGS/attack-$kind.log
+    status=0
+    { build_attack "$kind" && attack "$kind" "$share"; } >"$log" 2>&1 || status=1
+    group "attack: $kind" "$(count '^[0-9:]+ round .* comparisons$' "$log")" "$status" "$log"
+    ((status)) || tail -n 1 "$log" | sed 's/^/  /'
+  done
+}
+skipped attack || attack_tests
 
 remove_server_dir test
 finish

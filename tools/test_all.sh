@@ -2,7 +2,7 @@
 # ./run test 17: only in the tree of that version. Environment as for ./run test; what does not depend on the version is
 # tested once, here.
 
-[[ $EUID == 0 ]] || exec sudo --preserve-env=DEBIAN_MIRROR,VECCKPT_TREES,VECCKPT_DATA,VECCKPT_SKIP,PROVE_TESTS,PG_CONFIG \
+[[ $EUID == 0 ]] || exec sudo --preserve-env=DEBIAN_MIRROR,VECCKPT_TREES,VECCKPT_DATA,VECCKPT_SKIP,VECCKPT_ATTACK_MINUTES,PROVE_TESTS,PG_CONFIG \
   "$ROOT/run" test "$@"
 
 source "$ROOT/tools/counts.sh"

@@ -63,6 +63,12 @@ class Attack:
     def random(self, actor):
         return random.Random(f"{self.seed}/{self.round}/{actor}")
 
+    def the_primary(self):
+        return self.pair.primary
+
+    def the_standby(self):
+        return self.pair.standby
+
     def prepare(self):
         primary = self.pair.primary
         primary.create()
@@ -74,7 +80,7 @@ class Attack:
             for sql in ("CREATE TABLESPACE here LOCATION ''", "CREATE TABLESPACE there LOCATION ''", "CREATE DATABASE attack"):
                 cursor.execute(sql)
         connection.close()
-        session = Session(primary, self.tally, lambda: False)
+        session = Session(self.the_primary, self.tally, lambda: False)
         self.setup.pgvector = bool(session.run("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"))
         extension = "vecckpt_pgvector" if self.setup.pgvector else "vecckpt"
         session.run(f"CREATE EXTENSION {extension} CASCADE", SQL_FUNCTION)
@@ -124,10 +130,11 @@ class Attack:
         if not self.findings:
             self.compare_all(plan)
         self.read_logs()
-        print(f"round {self.round}: {fault.__name__} ({done}); {self.tally.counts['comparisons']} comparisons", flush=True)
+        print(f"{time.strftime('%H:%M:%S')} round {self.round}: {fault.__name__} ({done}); "
+              f"{self.tally.counts['comparisons']} comparisons", flush=True)
 
     def renew_tables(self, plan):
-        session = Session(self.pair.primary, self.tally, lambda: False)
+        session = Session(self.the_primary, self.tally, lambda: False)
         for number in range(TABLES):
             if number < len(self.tables) and plan.random() < 0.8:
                 continue
@@ -140,11 +147,10 @@ class Attack:
 
     def start_clients(self, over):
         clients = []
-        primary, standby = self.pair.primary, self.pair.standby
 
-        def client(name, server, make):
+        def client(name, choose, make):
             draw = self.random(name)
-            session = Session(server, self.tally, over.is_set)
+            session = Session(choose, self.tally, over.is_set)
             step = make(session, draw)
 
             def loop():
@@ -169,15 +175,15 @@ class Attack:
             return lambda: checker.check(draw.choice(self.tables), lambda: time.sleep(2 * draw.random()))
 
         for name in ("writer 1", "writer 2"):
-            client(name, primary, lambda session, draw: Writer(session, draw, self.tables).step)
-        client("keeper", primary, lambda session, draw: Keeper(session, draw, self.tables).step)
-        client("checker", primary, checking)
-        client("checker of the standby", standby, checking)
+            client(name, self.the_primary, lambda session, draw: Writer(session, draw, self.tables).step)
+        client("keeper", self.the_primary, lambda session, draw: Keeper(session, draw, self.tables).step)
+        client("checker", self.the_primary, checking)
+        client("checker of the standby", self.the_standby, checking)
         return clients
 
     def compare_all(self, plan):
         """Nobody else works now."""
-        session = Session(self.pair.primary, self.tally, lambda: False)
+        session = Session(self.the_primary, self.tally, lambda: False)
         keeper = Keeper(session, plan, self.tables)
         for name, in self.patiently(lambda: session.run("SELECT gid FROM pg_prepared_xacts")):
             self.patiently(lambda: session.run(f"{plan.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'"))
@@ -188,7 +194,7 @@ class Attack:
         end = self.patiently(lambda: session.run("SELECT pg_current_wal_insert_lsn()"))[0][0]
         self.compare(session, plan)
         session.close()
-        session = Session(self.pair.standby, self.tally, lambda: False)
+        session = Session(self.the_standby, self.tally, lambda: False)
         deadline = time.monotonic() + 300
         while not self.patiently(lambda: session.run(f"SELECT pg_last_wal_replay_lsn() >= '{end}'"))[0][0]:
             if time.monotonic() > deadline:

@@ -143,6 +143,8 @@ class Faults:
         how = self.random.choice(["fast", "immediate"])
         old.stop(how)
         new.control("promote")
+        # pg_rewind reads the new timeline from the control file, which this checkpoint writes.
+        new.run("psql", "-X", "-h", new.setup.folder, "-p", str(new.port), "-U", "postgres", "-c", "CHECKPOINT", "postgres")
         rewound = False
         if self.random.random() < 0.5:
             if how == "immediate":  # pg_rewind wants a clean shutdown

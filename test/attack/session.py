@@ -9,6 +9,7 @@ import psycopg2
 # What clients may be told: the attack asks for it, or PostgreSQL documents it for what goes on beside them.
 EXPECTED = {
     "23505": "two writers have inserted the same row",
+    "25006": "the server has become a standby",
     "25P02": "an earlier error of the same transaction",
     "40001": "serialization failure, or a conflict with recovery",
     "40P01": "deadlock",
@@ -58,10 +59,11 @@ def is_expected(error, also=()):
 
 
 class Session:
-    """Of one thread. `server` may change its process at any time; `over` says when to give up coming back."""
+    """Of one thread. `choose` says which server to connect to, as roles change; `over`, when to give up coming back."""
 
-    def __init__(self, server, tally, over, also=()):
-        self.server = server
+    def __init__(self, choose, tally, over, also=()):
+        self.choose = choose
+        self.server = choose()
         self.tally = tally
         self.over = over
         self.also = also  # texts of other errors that are expected, of injected faults
@@ -70,6 +72,7 @@ class Session:
     def connect(self, seconds=120):
         end = time.monotonic() + seconds
         while True:
+            self.server = self.choose()
             try:
                 self.connection = psycopg2.connect(
                     host=self.server.setup.folder, port=self.server.port, user="postgres", dbname="attack",
@@ -110,7 +113,7 @@ class Session:
         if not is_expected(error, self.also):
             raise Finding(f"server {self.server.name}: {code} {str(error).strip()}\n{statement}") from error
         self.tally.add(f"error {code}")
-        if error.pgcode is None or self.connection.closed:
+        if error.pgcode in (None, "25006") or self.connection.closed:
             self.close()
         else:
             try:
