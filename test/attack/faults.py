@@ -1,5 +1,6 @@
 """What happens to servers: processes killed, stops, promotion, and files damaged while a server is down."""
 
+import copy
 import os
 import shutil
 
@@ -67,6 +68,73 @@ class Damage:
                 file.seek(place)
                 file.write(bytes([byte ^ 1 << self.random.randrange(8)]))
         return f"{what} at {place} of {size}"
+
+
+class Injector:
+    """Sets fault points (src/base/fault_point.hpp) of servers that run: a step fails, or its process is killed."""
+
+    # A postmaster that is killed at start does not come back by itself.
+    ONLY_FAIL = ("ReloadStart", "ReloadManifest")
+    ERRORS = ("fault point", "could not checkpoint index")
+
+    def __init__(self, random, pair, library):
+        self.random = random
+        self.pair = pair
+        with open(os.path.join(library, "vecckpt.so"), "rb") as file:
+            text = file.read()
+        start = text.index(b"fault points: ") + len(b"fault points: ")
+        self.names = text[start:text.index(b"\0", start)].decode().split()
+
+    def _folders(self):
+        return [os.path.join(server.data, "fault_points") for server in (self.pair.primary, self.pair.standby)]
+
+    def step(self):
+        name = self.random.choice(self.names)
+        action = "error" if name in self.ONLY_FAIL or self.random.random() < 0.7 else "crash"
+        path = os.path.join(self.random.choice(self._folders()), name)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(action + "\n")
+        os.rename(path + ".new", path)
+
+    def clear(self):
+        for folder in self._folders():
+            for name in os.listdir(folder):
+                os.remove(os.path.join(folder, name))
+
+
+class History:
+    """The primary's data folder as it was some rounds ago, put back while vector-ckpt stays as it is: files of a history that
+    is lost."""
+
+    def __init__(self, pair):
+        self.pair = pair
+        self.server = None
+        self.tables = None
+
+    def step(self, tables):
+        """Keeps the folder, or puts it back with the tables of then; says which. REQUIRES: no clients."""
+        primary, standby = self.pair.primary, self.pair.standby
+        kept = primary.data + ".kept"
+        primary.stop("fast")
+        if self.server is not primary:
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(primary.data, kept, symlinks=True)
+            self.server, self.tables = primary, copy.deepcopy(tables)
+            primary.start()
+            return "the data folder is kept"
+        files = os.path.join(primary.data, "vector-ckpt")
+        shutil.rmtree(os.path.join(kept, "vector-ckpt"), ignore_errors=True)
+        if os.path.isdir(files):
+            shutil.move(files, kept)
+        shutil.rmtree(primary.data)
+        shutil.move(kept, primary.data)
+        primary.start()
+        standby.stop("immediate")
+        standby.copy_from(primary)
+        standby.start()
+        tables[:] = self.tables
+        self.server = None
+        return "an older data folder is put back, with the newer vector-ckpt"
 
 
 class Faults:

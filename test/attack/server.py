@@ -59,25 +59,25 @@ class Server:
 
     def create(self):
         self.run("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync")
-        self._append(SETTINGS + self.setup.settings)
-        self._append(f"unix_socket_directories = '{self.setup.folder}'\nport = {self.port}\n")
+        self.configure(SETTINGS + self.setup.settings)
+        self.configure(f"unix_socket_directories = '{self.setup.folder}'\nport = {self.port}\n")
 
     def copy_from(self, primary):
         """A new standby by base backup."""
         shutil.rmtree(self.data, ignore_errors=True)
         primary.run("pg_basebackup", "-D", self.data, "-h", self.setup.folder, "-p", str(primary.port), "-U", "postgres",
                     "-c", "fast", "-X", "stream", "-R", "--no-sync")
-        self._append(f"port = {self.port}\n")
+        self.configure(f"port = {self.port}\n")
 
     def rewind_to(self, primary):
         """A standby again from what was a primary; False where pg_rewind refuses."""
         source = f"host={self.setup.folder} port={primary.port} user=postgres dbname=postgres"
         if self.run("pg_rewind", "-D", self.data, "--source-server", source, "-R", "--no-sync", check=False).returncode:
             return False
-        self._append(f"port = {self.port}\n")
+        self.configure(f"port = {self.port}\n")
         return True
 
-    def _append(self, text):
+    def configure(self, text):
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
             file.write(text)
 

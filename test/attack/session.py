@@ -1,10 +1,12 @@
 """A client: a connection that comes back, statements whose expected errors are counted and whose others are findings."""
 
+import select
 import threading
 import time
 from collections import Counter
 
 import psycopg2
+from psycopg2 import extensions
 
 # What clients may be told: the attack asks for it, or PostgreSQL documents it for what goes on beside them.
 EXPECTED = {
@@ -36,6 +38,28 @@ class Finding(Exception):
 
 class Skip(Exception):
     """The statement could not be done, for a reason that is expected."""
+
+
+# Longer than statement_timeout, which ends every statement that can be cancelled.
+STATEMENT_SECONDS = 120
+PATIENCE_SECONDS = 480
+
+
+def wait_for_server(connection):
+    """psycopg2 calls this instead of waiting without end."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        state = connection.poll()
+        if state == extensions.POLL_OK:
+            return
+        reads = [connection.fileno()] if state == extensions.POLL_READ else []
+        writes = [connection.fileno()] if state == extensions.POLL_WRITE else []
+        select.select(reads, writes, [], 1)
+        if time.monotonic() > end:
+            raise Finding(f"for {PATIENCE_SECONDS} s a statement has neither ended nor been cancelled")
+
+
+extensions.set_wait_callback(wait_for_server)
 
 
 class Tally:
@@ -76,7 +100,7 @@ class Session:
             try:
                 self.connection = psycopg2.connect(
                     host=self.server.setup.folder, port=self.server.port, user="postgres", dbname="attack",
-                    options="-c lock_timeout=5s -c statement_timeout=120s -c client_min_messages=error")
+                    options=f"-c lock_timeout=5s -c statement_timeout={STATEMENT_SECONDS}s -c client_min_messages=error")
                 self.connection.autocommit = True
                 return
             except psycopg2.OperationalError as error:
@@ -106,6 +130,8 @@ class Session:
                     rows = cursor.fetchall() if cursor.description else None
             except psycopg2.Error as error:
                 self._failed(statement, error)
+            except Finding as finding:
+                raise Finding(f"server {self.server.name}: {finding}\n{statement}") from finding
         return rows
 
     def _failed(self, statement, error):
