@@ -33,7 +33,7 @@ in_version() {
     "postgresql-server-dev-$version" &&
     copy_source "$tree/vecckpt" &&
     in_tree "$tree" env PG_MAJOR="$version" VECCKPT_SKIP="source core asan tsan fuzz sanitized ${VECCKPT_SKIP:-}" VECCKPT_DATA="${TREE_DATA:+/mnt}" \
-      ${PROVE_TESTS:+PROVE_TESTS="$PROVE_TESTS"} /vecckpt/run test
+      ${VECCKPT_ATTACK_MINUTES:+VECCKPT_ATTACK_MINUTES="$VECCKPT_ATTACK_MINUTES"} ${PROVE_TESTS:+PROVE_TESTS="$PROVE_TESTS"} /vecckpt/run test
 }
 
 # Where ./run test looks for large data, too.

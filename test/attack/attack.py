@@ -140,6 +140,8 @@ class Attack:
         if not self.findings:
             self.compare_all(plan)
         self.read_logs()
+        if self.findings:
+            return
         print(f"{time.strftime('%H:%M:%S')} round {self.round}: {fault.__name__} ({done}); "
               f"{self.tally.counts['comparisons']} comparisons", flush=True)
 

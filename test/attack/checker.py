@@ -33,6 +33,7 @@ class Checker:
         self.random = random
         self.recall = recall
         self.context = context
+        self.literal = None  # the query, in SQL
 
     def check(self, table, pause=None):
         """One snapshot, several comparisons. `pause` is called in the middle of a scan by cursor."""
@@ -188,18 +189,19 @@ class Checker:
                       f"{what}\nSET enable_seqscan = off; {settings}\n{shown}")
 
     def _look_further(self, table):
-        """For the report: whether it stays so in this snapshot, and what the index says of itself."""
+        """For the report: how many rows a full scan finds in this snapshot, and what the index says of itself."""
+        of_table = f"indrelid = '{table.name}'::regclass"
+        statements = [
+            f"SELECT 'again', count(DISTINCT id), count(*) FROM ({self._sql(table)}) again" if self.literal else "SELECT 'no query'",
+            f"SELECT i.* FROM vec_indexes i JOIN pg_index ON indexrelid = index WHERE {of_table}",
+            f"SELECT s.* FROM vec_segments s JOIN pg_index ON indexrelid = index WHERE {of_table}",
+            "COMMIT",
+            f"SELECT c.* FROM vec_indexes i JOIN pg_index ON indexrelid = index, vec_index_check(index, true) c "
+            f"WHERE {of_table} LIMIT 20"]
         lines = []
-        for sql in (getattr(self, "literal", None) and self._sql(table).replace("SELECT id,", "SELECT count(DISTINCT id), count(*) FROM (SELECT id,")
-                    + ") again",
-                    f"SELECT i.* FROM vec_indexes i WHERE \"table\" = '{table.name}'::regclass",
-                    f"SELECT s.* FROM vec_segments s JOIN pg_index ON indexrelid = index WHERE indrelid = '{table.name}'::regclass",
-                    "COMMIT",
-                    f"SELECT c.* FROM vec_indexes i, vec_index_check(i.index, true) c "
-                    f"WHERE \"table\" = '{table.name}'::regclass LIMIT 20"):
+        for statement in statements:
             try:
-                if sql:
-                    lines += [f"  {row}" for row in self.session.run(sql) or []]
+                lines += [f"  {row}" for row in self.session.run(statement) or []]
             except (Skip, Finding) as error:
                 lines.append(f"  {str(error)[:300]}")
         return "\n".join(lines)
@@ -207,7 +209,8 @@ class Checker:
     def index_check(self, table):
         """vec_index_check finds nothing, once what was damaged has been set aside or replaced."""
         rows = self.session.run(
-            f"SELECT i.index::text, c.severity, c.place, c.message FROM pg_index x JOIN vec_indexes i ON i.index = x.indexrelid, "
+            f"SELECT i.index::text, c.severity, c.place, c.message "
+            f"FROM pg_index x JOIN vec_indexes i ON i.index = x.indexrelid, "
             f"LATERAL (SELECT * FROM vec_index_check(i.index, true)) c "
             f"WHERE x.indrelid = '{table.name}'::regclass AND x.indisvalid")
         self.session.tally.add("index checks")

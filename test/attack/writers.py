@@ -109,8 +109,9 @@ class Keeper:
             pass
 
     def _index(self, table):
-        rows = self.session.run(f"SELECT c.relname FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam "
-                                f"WHERE indrelid = '{table.name}'::regclass AND amname = 'vhnsw' AND indisvalid LIMIT 1")
+        rows = self.session.run(f"SELECT c.relname FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
+                                f"JOIN pg_am a ON a.oid = relam WHERE indrelid = '{table.name}'::regclass "
+                                f"AND amname = 'vhnsw' AND indisvalid LIMIT 1")
         if not rows:
             raise Skip("no index")
         return rows[0][0]
@@ -120,8 +121,8 @@ class Keeper:
 
     def mend(self, table):
         """Takes away what cancelled or killed commands have left invalid; there is an index afterwards."""
-        for name, in self.session.run(f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = '{table.name}'::regclass "
-                                      f"AND NOT indisvalid"):
+        for name, in self.session.run(f"SELECT indexrelid::regclass::text FROM pg_index "
+                                      f"WHERE indrelid = '{table.name}'::regclass AND NOT indisvalid"):
             self.session.run(f"DROP INDEX {name}")
         try:
             self._index(table)
@@ -165,7 +166,8 @@ class Keeper:
     def truncate(self, table):
         if self.random.random() < 0.5:
             raise Skip("not so often")
-        fill = (f"INSERT INTO {table.name} SELECT nextval('ids'), i, {table.vector('i')} FROM generate_series(1, {table.rows // 2}) i")
+        fill = (f"INSERT INTO {table.name} SELECT nextval('ids'), i, {table.vector('i')} "
+                f"FROM generate_series(1, {table.rows // 2}) i")
         self.session.run("BEGIN", f"TRUNCATE {table.name}", fill, self.random.choice(["COMMIT", "ROLLBACK"]))
 
     def move_table(self, table):
@@ -183,7 +185,8 @@ class Keeper:
         self.session.run(f"ALTER INDEX {self._index(table)} RENAME TO {table.name}_{self.random.randint(1, 10**6)}")
 
     def prewarm(self, table):
-        self.session.run(f"SELECT * FROM vec_prewarm('{self._index(table)}', '{self.random.choice(['none', 'prefetch', 'buffer'])}')")
+        mode = self.random.choice(["none", "prefetch", "buffer"])
+        self.session.run(f"SELECT * FROM vec_prewarm('{self._index(table)}', '{mode}')")
 
     def rolled_back_change(self, table):
         """Files of the transaction's own, which nobody is to find afterwards."""
