@@ -116,8 +116,7 @@ class Attack:
         self.context = f"seed {self.seed}, round {self.round}"
         self.killed = False
         if self.tables and plan.random() < 0.25:
-            print(f"  {self.history.step(self.tables)}", flush=True)
-            self.compare_all(plan)
+            self.lose_history(plan)
         self.renew_tables(plan)
         fault = Faults(self.random("fault"), self.pair, self.tally).choose()
         self.context += f", {fault.__name__}"
@@ -144,6 +143,20 @@ class Attack:
             return
         print(f"{time.strftime('%H:%M:%S')} round {self.round}: {fault.__name__} ({done}); "
               f"{self.tally.counts['comparisons']} comparisons", flush=True)
+
+    def lose_history(self, plan):
+        """Keeps the data folder for a later round, or puts an older one back at once or now; then compares."""
+        print(f"  {self.history.step(self.tables)}", flush=True)
+        if self.history.server and plan.random() < 0.5:
+            # Deletes alone, which no hash over the log's entries tells from their absence.
+            session = self.session(self.the_primary)
+            for table in self.tables:
+                self.patiently(lambda: session.run(f"DELETE FROM {table.name} WHERE id % 3 > 0"))
+                self.patiently(lambda: session.run(f"VACUUM {table.name}"))
+            self.patiently(lambda: session.run("SELECT vec_checkpoint()"))
+            session.close()
+            print(f"  after deletes: {self.history.step(self.tables)}", flush=True)
+        self.compare_all(plan)
 
     def inject(self, seconds, plan):
         """Fault points for some seconds; both servers answer afterwards."""
