@@ -73,8 +73,8 @@ class Damage:
 class Injector:
     """Sets fault points (src/base/fault_point.hpp) of servers that run: a step fails, or its process is killed."""
 
-    # A postmaster that is killed at start does not come back by itself.
-    ONLY_FAIL = ("ReloadStart", "ReloadManifest")
+    # The postmaster passes these at its start too; one that is killed does not come back by itself.
+    ONLY_FAIL = ("Reload", "File", "Folder")
     ERRORS = ("fault point", "could not checkpoint index")
 
     def __init__(self, random, pair, library):
@@ -90,7 +90,7 @@ class Injector:
 
     def step(self):
         name = self.random.choice(self.names)
-        action = "error" if name in self.ONLY_FAIL or self.random.random() < 0.7 else "crash"
+        action = "error" if name.startswith(self.ONLY_FAIL) or self.random.random() < 0.7 else "crash"
         path = os.path.join(self.random.choice(self._folders()), name)
         with open(path + ".new", "w", encoding="utf-8") as file:
             file.write(action + "\n")

@@ -26,10 +26,10 @@ EXPECTED = {
     "57P02": "another process has crashed",
     "57P03": "the server starts or stops",
 }
-# Errors without a SQLSTATE of their own that PostgreSQL raises where relations go away beside a statement.
+# Errors without a SQLSTATE of their own that come where relations go away, or are made anew, beside a statement.
 EXPECTED_TEXTS = ("could not open relation with OID", "cache lookup failed for", "cannot access temporary or unlogged",
                   "tuple concurrently updated", "tuple concurrently deleted", "could not open file \"pg_tblspc",
-                  "was concurrently dropped", "prepared transaction with identifier")
+                  "was concurrently dropped", "prepared transaction with identifier", "different vector dimensions")
 
 
 class Finding(Exception):
