@@ -10,13 +10,16 @@
 #include <cstdint>
 #include <vector>
 
+#include "hnsw/types.hpp"
+
 namespace vecckpt {
 
 using NodeKey = uint64_t;
 
 constexpr NodeKey kExpandedBit = 1;
-// REQUIRES of ids: below.
+// REQUIRES of ids: below. So no job may make, and no search follows, a graph of more nodes.
 constexpr uint32_t kMostKeyedNodes = uint32_t{1} << 31;
+static_assert(kMostKeyedNodes - 1 < kNoNode);
 
 // REQUIRES: `distance` is not NaN.
 inline NodeKey KeyOf(uint32_t node, float distance) {

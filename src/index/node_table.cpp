@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/checksum.hpp"
+#include "hnsw/node_key.hpp"
 #include "hnsw/types.hpp"
 
 namespace vecckpt {
@@ -86,7 +87,7 @@ Status NodeTable::CheckReadable() const {
 }
 
 Result<uint32_t> NodeTable::Append(const std::byte* code) {
-  if (first_ordinals_.size() >= kNoNode - 1) {
+  if (first_ordinals_.size() >= kMostKeyedNodes) {
     return Status::InvalidArgument("too many distinct vectors for segment \"" + writer_->temporary_path() +
                                    "\"");
   }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "hnsw/graph_builder.hpp"
+#include "hnsw/node_key.hpp"
 
 namespace vecckpt {
 
@@ -61,7 +62,7 @@ class Planner {
     return index + 1 < segments_.size() && joined_[index] && !busy_[index] && !busy_[index + 1];
   }
   bool Fits(const Sum& sum) const {
-    if (sum.nodes > kMaxNodes || sum.entries > kMaxNodes) return false;
+    if (sum.nodes > kMostKeyedNodes || sum.entries > kMaxEntries) return false;
     if (input_.memory_limit == 0) return true;
     return GraphJobMemory(sum.nodes, sum.entries, input_.m, input_.threads) <= input_.memory_limit;
   }
@@ -83,7 +84,7 @@ class Planner {
         std::count_if(segments_.begin(), segments_.end(), [](const auto& s) { return !IsGraph(s); }));
   }
 
-  static constexpr uint64_t kMaxNodes = std::numeric_limits<uint32_t>::max() - 1;
+  static constexpr uint64_t kMaxEntries = std::numeric_limits<uint32_t>::max() - 1;
 
   const PolicyInput& input_;
   const std::vector<PolicySegment>& segments_;
@@ -236,7 +237,7 @@ void Planner::PlanMerge() {
     for (size_t i = begin; i < segments_.size() && !busy_[i] && !IsGraph(segments_[i]); ++i) {
       if (i > begin && !Joined(i - 1)) break;
       sum.Add(segments_[i]);
-      if (sum.entries > kMaxNodes) break;
+      if (sum.entries > kMaxEntries) break;
       // Where not even the smallest graph fits, all segments stay flat and size does not matter.
       const bool graphs_fit = graph_nodes >= kGraphEntries;
       if (graphs_fit && sum.nodes > graph_nodes) break;
@@ -302,7 +303,7 @@ uint64_t GraphJobMemory(uint64_t nodes, uint64_t entries, uint32_t m, uint32_t t
 }
 
 uint64_t MaxGraphNodes(uint64_t memory_limit, uint32_t m, uint32_t threads) {
-  uint64_t most = std::numeric_limits<uint32_t>::max() - 1;
+  uint64_t most = kMostKeyedNodes;
   if (memory_limit == 0) return most;
   uint64_t fits = 0;  // known to fit, unless 0
   while (fits < most) {

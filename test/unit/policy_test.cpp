@@ -8,6 +8,8 @@
 #include <map>
 #include <vector>
 
+#include "hnsw/node_key.hpp"
+
 namespace vecckpt {
 namespace {
 
@@ -204,11 +206,23 @@ TEST(PolicyTest, MergesLikeSizes) {
   EXPECT_TRUE(PlanJobs(input).empty());
 }
 
+TEST(PolicyTest, NoGraphIsLargerThanSearchesFollow) {
+  EXPECT_EQ(MaxGraphNodes(0, 16, 1), kMostKeyedNodes);
+  PolicyInput input;
+  input.segments = {Flat(1, 0, kMostKeyedNodes / 2), Flat(2, kMostKeyedNodes / 2, kMostKeyedNodes / 2)};
+  std::vector<PlannedJob> jobs = PlanJobs(input);
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].segments, (Ids{1, 2}));
+  input.segments[1] = Flat(2, kMostKeyedNodes / 2, kMostKeyedNodes / 2 + 1);
+  jobs = PlanJobs(input);
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].segments, Ids{1});
+}
+
 TEST(PolicyTest, MemoryLimitDividesTheWork) {
   PolicyInput input;
   input.memory_limit = GraphJobMemory(10000, 10000, 16, 1);
   EXPECT_EQ(MaxGraphNodes(input.memory_limit, 16, 1), 10000u);
-  EXPECT_EQ(MaxGraphNodes(0, 16, 1), 0xFFFFFFFEu);
 
   // Five flats of 6,000 in a limit of 10,000: one graph each, and none takes another in.
   for (uint64_t i = 0; i < 5; ++i) input.segments.push_back(Flat(i + 1, i * 6000, 6000));
