@@ -108,11 +108,18 @@ Buffer LockDirectory(LogReader* reader, uint32 extent, uint64 sequence, bool tru
 }
 
 // An extent that the log itself gives to a sequence has its directory page. Else the answer must not be
-// "gone": somebody could take the entries for deleted.
-void RequireDirectory(LogReader* reader, uint32 extent) {
+// "gone": somebody could take the entries for deleted. But where the meta page's copy is old, the map pages
+// may have gone round their ring: then the extent is another, later sequence's, and may lie behind what the
+// copy knows. False: so it is.
+bool RequireDirectory(LogReader* reader, uint32 extent, uint64 sequence) {
   BlockNumber block = DirectoryBlock(extent, reader->meta->pages_per_extent);
-  if (extent >= reader->meta->extent_count || block >= reader->block_count)
-    RaiseCorrupt(reader->index, block);
+  if (extent < reader->meta->extent_count && block < reader->block_count) return true;
+  MetaPage* now = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  ReadMeta(reader->index, now, reader->strategy);
+  bool gone = sequence < now->first_sequence;
+  pfree(now);
+  if (!gone) RaiseCorrupt(reader->index, block);
+  return false;
 }
 
 // Copies a page that LockDirectory found, and releases it.
@@ -229,7 +236,7 @@ uint64 LogEnd(LogReader* reader) {
   const MetaPage* meta = reader->meta;
   if (meta->next_sequence == 0) return 0;
   uint64 tail = meta->next_sequence - 1;
-  RequireDirectory(reader, meta->tail_extent);
+  RequireDirectory(reader, meta->tail_extent, tail);
   Buffer buffer = LockDirectory(reader, meta->tail_extent, tail);
   uint32 used = meta->slots_per_extent;  // no longer the tail, and freed: it was full
   if (BufferIsValid(buffer)) {
@@ -270,7 +277,7 @@ void FetchDirectory(LogReader* reader, uint64 sequence) {
 bool ReadDirectory(LogReader* reader, uint64 sequence, ExtentCopy* copy) {
   uint32 extent = ExtentOfSequence(reader, sequence);
   if (extent == kFreedSequence) return false;
-  RequireDirectory(reader, extent);
+  if (!RequireDirectory(reader, extent, sequence)) return false;
   return CopyDirectory(LockDirectory(reader, extent, sequence), copy);
 }
 
