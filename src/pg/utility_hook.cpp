@@ -8,6 +8,7 @@
 
 extern "C" {
 #include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -58,10 +59,8 @@ Oid DatabaseNeeded(Node* statement) {
   return name == nullptr ? InvalidOid : get_database_oid(name, true);
 }
 
-// Only who may run the statement may have a builder leave for it; the statement itself raises the error.
-bool MayDisturb(Node* statement, Oid database) {
-  if (superuser() || OwnsDatabase(database, GetUserId())) return true;
-  if (!IsA(statement, CreatedbStmt)) return false;
+bool MayCreateDatabases() {
+  if (superuser()) return true;
   HeapTuple role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
   if (!HeapTupleIsValid(role)) return false;
   bool creates = reinterpret_cast<Form_pg_authid>(GETSTRUCT(role))->rolcreatedb;
@@ -69,21 +68,42 @@ bool MayDisturb(Node* statement, Oid database) {
   return creates;
 }
 
+bool IsTemplate(Oid database) {
+  HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+  if (!HeapTupleIsValid(tuple)) return false;
+  bool is_template = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple))->datistemplate;
+  ReleaseSysCache(tuple);
+  return is_template;
+}
+
+// Only for a statement that its user may run, here and now, a builder leaves: else one who may not could keep
+// it from ever finishing a graph. These are PostgreSQL's own checks (commands/dbcommands.c); the statement
+// itself raises the error.
+bool MayDisturb(Node* statement, Oid database, bool top_level) {
+  bool owner = superuser() || OwnsDatabase(database, GetUserId());
+  bool rename = IsA(statement, RenameStmt);
+  if (XactReadOnly || (!rename && IsInTransactionBlock(top_level))) return false;
+  if (IsA(statement, CreatedbStmt)) return MayCreateDatabases() && (owner || IsTemplate(database));
+  if (!owner || database == MyDatabaseId) return false;
+  if (rename) return MayCreateDatabases();
+  return !IsA(statement, DropdbStmt) || !IsTemplate(database);
+}
+
 void RunUtility(PlannedStmt* statement, const char* query, bool read_only_tree, ProcessUtilityContext context,
                 ParamListInfo params, QueryEnvironment* environment, DestReceiver* receiver,
                 QueryCompletion* completion) {
   Node* node = statement->utilityStmt;
   Oid database = DatabaseNeeded(node);
-  if (OidIsValid(database) && !MayDisturb(node, database)) database = InvalidOid;
+  bool disturb = OidIsValid(database) && MayDisturb(node, database, context == PROCESS_UTILITY_TOPLEVEL);
   bool checkpoint = IsA(node, CheckPointStmt);
   bool drop = IsA(node, DropdbStmt);
-  if (OidIsValid(database)) AskBuilderToLeave(database);
+  if (disturb) AskBuilderToLeave(database);
   auto next = previous_hook != nullptr ? previous_hook : standard_ProcessUtility;
   PG_TRY();
   { next(statement, query, read_only_tree, context, params, environment, receiver, completion); }
   PG_FINALLY();
   {
-    if (OidIsValid(database) && !drop) LetBuilderReturn(database);
+    if (disturb && !drop) LetBuilderReturn(database);
   }
   PG_END_TRY();
   // Its entries would have a builder started for a database that is gone; its files are the sweep's.

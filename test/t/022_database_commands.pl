@@ -64,8 +64,25 @@ my $nearest =
   . " SELECT count(*) FROM (SELECT id, v FROM t WHERE id % 400 = 0) p,"
   . " LATERAL (SELECT id, v <-> p.v AS d FROM t ORDER BY v <-> p.v LIMIT 1) n WHERE n.id = p.id AND n.d = 0";
 
-# ---- Rename
+# ---- Refused: who may not run a command does not disturb the builder by it.
 busy_database('one');
+$node->safe_psql('postgres', 'CREATE ROLE maker CREATEDB');
+my $pid_query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'vecckpt builder' AND datname = 'one'";
+my $pid       = $node->safe_psql('postgres', $pid_query);
+foreach my $command (
+	'CREATE DATABASE other TEMPLATE one',
+	'DROP DATABASE one',
+	'ALTER DATABASE one RENAME TO other',
+	'ALTER DATABASE one SET TABLESPACE pg_default')
+{
+	my ($refused, $nothing, $message) = $node->psql('postgres', "SET ROLE maker; $command", on_error_stop => 0);
+	like($message, qr/permission denied to copy|must be owner/, "$command is refused");
+}
+my ($refused, $nothing, $message) = $node->psql('postgres', "BEGIN;\nDROP DATABASE one;\nROLLBACK;", on_error_stop => 0);
+like($message, qr/cannot run inside a transaction block/, 'and DROP DATABASE in a transaction for everyone');
+is($node->safe_psql('postgres', $pid_query), $pid, 'the builder stayed');
+
+# ---- Rename
 succeeds('ALTER DATABASE one RENAME TO two', 'ALTER DATABASE RENAME');
 ok(wait_until('a builder in two',
 		sub { $node->safe_psql('postgres',
