@@ -68,7 +68,7 @@ OBJS = \
 	src/pg/builder_progress.o \
 	src/pg/builder_work.o \
 	src/pg/catalog.o \
-	src/pg/checkpoint.o \
+	src/pg/checkpoint.o src/pg/database_list.o \
 	src/pg/entry_reader.o \
 	src/pg/folder_owner.o \
 	src/pg/generation.o \

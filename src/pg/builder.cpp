@@ -39,8 +39,8 @@ struct BuilderState {
   int slot;
   Oid database;
   MemoryContext context;  // reset between visits
-  TimestampTz next_catalog;
-  TimestampTz idle_since;
+  Moment next_catalog;
+  Moment idle_since;
   IndexKey counted;  // the index whose dead entries are being counted, its flag taken
   bool counting;
   IndexKey visited;  // the index being visited, if it has been opened
@@ -73,7 +73,8 @@ void BuilderExit(int code, Datum argument) {
       if (failed && f.seal_request > f.seal_done) {
         f.seal_done = f.request_done = f.seal_request;
         f.outcome = RequestOutcome::kFailed;
-        NoteFailure(&f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the builder ended", 0);
+        NoteFailure(&f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the builder ended",
+                    {});
       }
     });
     if (!unfinished) continue;
@@ -81,7 +82,10 @@ void BuilderExit(int code, Datum argument) {
     MarkVacuumed(keys[i]);  // a liveness bitmap may be what was unfinished
   }
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  memset(&shared->builders[state.slot], 0, sizeof(BuilderSlot));
+  BuilderSlot* slot = &shared->builders[state.slot];
+  memset(slot, 0, sizeof(BuilderSlot));
+  slot->ended = state.database;
+  slot->failed = failed;
   if (shared->launcher_latch != nullptr) SetLatch(shared->launcher_latch);
   LWLockRelease(shared->lock);
   ConditionVariableBroadcast(&shared->changed);
@@ -168,7 +172,7 @@ void StartLivenessOver(Visit* visit) {
 
 // After a failure an index is left alone for a while.
 bool MayTry(const IndexFields& fields) {
-  return fields.failures == 0 || GetCurrentTimestamp() >= fields.retry_at;
+  return fields.failures == 0 || Now() >= fields.retry_at;
 }
 
 // Takes the flag that a vacuum has set. RestoreVacuumed gives it back where an error keeps the count from
@@ -421,7 +425,7 @@ void VisitGuarded(Oid index_oid, const IndexKey* expected) {
     // The hints are taken by now, whether they led here or the catalog did.
     const IndexKey* key = expected != nullptr ? expected : state.opened ? &state.visited : nullptr;
     if (key != nullptr) {
-      TimestampTz now = GetCurrentTimestamp();
+      Moment now = Now();
       ChangeEntry(*key, [&](IndexFields& f) {
         NoteFailure(&f, FailedIn::kVisit, error->sqlerrcode, error->message, now);
       });
@@ -455,7 +459,7 @@ void VisitAll() {
 }
 
 // Entries of this database that want a builder.
-int VisitWanted(TimestampTz now) {
+int VisitWanted(Moment now) {
   MemoryContext lists =
       AllocSetContextCreate(TopMemoryContext, "vecckpt wanted list", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(lists);
@@ -498,7 +502,7 @@ bool ShouldLeave() {
 }
 
 void Round() {
-  TimestampTz now = GetCurrentTimestamp();
+  Moment now = Now();
   Notices notices;
   int finished = 0;
   Failure failure = Guard([&] { return DrainJobs(state.builder, &finished, &notices); });
@@ -507,11 +511,10 @@ void Round() {
   if (now >= state.next_catalog) {
     VisitAll();
     ThrowIfFailed(Guard([] { return DropForgottenWork(state.builder); }));
-    state.next_catalog = now + int64{kCatalogSeconds} * USECS_PER_SEC;
+    state.next_catalog = now + std::chrono::seconds{kCatalogSeconds};
   }
   int visited = VisitWanted(now);
-  if (finished > 0 || visited > 0 || state.builder->pool->outstanding() > 0)
-    state.idle_since = GetCurrentTimestamp();
+  if (finished > 0 || visited > 0 || state.builder->pool->outstanding() > 0) state.idle_since = Now();
   ShowJobs(state.builder, state.slot);
 }
 
@@ -542,12 +545,12 @@ void StartUp() {
     return Status::Ok();
   }));
   state.context = AllocSetContextCreate(TopMemoryContext, "vecckpt builder visit", ALLOCSET_DEFAULT_SIZES);
-  state.idle_since = GetCurrentTimestamp();
+  state.idle_since = Now();
 }
 
 }  // namespace
 
-bool BuilderWanted(IndexEntry* entry, TimestampTz now) {
+bool BuilderWanted(IndexEntry* entry, Moment now) {
   const IndexFields& f = entry->f;
   if (f.seal_request > f.seal_done) return true;
   if (f.retry_at > now) return false;
@@ -566,12 +569,13 @@ void vecckpt_builder_main(Datum argument) {
   StartUp();
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(state.database, InvalidOid, 0);
+  IgnoreSessionSettings();
   pgstat_report_activity(STATE_IDLE, nullptr);
 
   while (!ShouldLeave()) {
     Round();
-    TimestampTz idle_limit = state.idle_since + int64{kIdleSeconds} * USECS_PER_SEC;
-    if (GetCurrentTimestamp() >= idle_limit) break;
+    Moment idle_limit = state.idle_since + std::chrono::seconds{kIdleSeconds};
+    if (Now() >= idle_limit) break;
     int events =
         WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | WL_SOCKET_READABLE,
                           state.builder->pool->wakeup_fd(), kNapMilliseconds, WaitEventOf(Wait::kBuilder));

@@ -7,7 +7,7 @@
 namespace vecckpt {
 
 // True if an entry needs a builder now. REQUIRES: the entry's mutex is held.
-bool BuilderWanted(IndexEntry* entry, TimestampTz now);
+bool BuilderWanted(IndexEntry* entry, Moment now);
 
 }  // namespace vecckpt
 

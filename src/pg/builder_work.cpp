@@ -58,7 +58,7 @@ void RecordFailure(const IndexWork& work, const RunningJob& job, const Status& s
   bool liveness = !job.bitmaps.empty();
   bool seal = !liveness && !job.verify && job.kind == JobKind::kSeal;
   notices->Add("vecckpt: builder failed on index \"%s\": %s", work.name.c_str(), status.message().c_str());
-  TimestampTz now = GetCurrentTimestamp();
+  Moment now = Now();
   ChangeEntry(work.key, [&](IndexFields& f) {
     NoteFailure(&f, liveness ? FailedIn::kLiveness : FailedIn::kJob, SqlState(status.code()),
                 status.message().c_str(), now);

@@ -66,7 +66,7 @@ void RecordFailure(const IndexKey& key, const Failure& failure) {
   ereport(LOG, (errcode(SqlState(failure.code)),
                 errmsg("vecckpt: could not checkpoint index %u/%u/%u: %s", key.database, key.tablespace,
                        key.relation, failure.message)));
-  TimestampTz now = GetCurrentTimestamp();
+  Moment now = Now();
   ChangeEntry(key, [&](IndexFields& f) {
     NoteFailure(&f, FailedIn::kCheckpoint, SqlState(failure.code), failure.message, now);
   });

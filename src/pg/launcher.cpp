@@ -8,6 +8,7 @@
 
 #include "pg/builder.hpp"
 #include "pg/checkpoint.hpp"
+#include "pg/database_list.hpp"
 #include "pg/folder_owner.hpp"
 #include "pg/mapping_holders.hpp"
 #include "pg/options.hpp"
@@ -17,9 +18,7 @@
 #include "pg/wall.hpp"
 
 extern "C" {
-#include "access/heapam.h"
 #include "access/xlogrecovery.h"
-#include "catalog/pg_database.h"
 #include "postmaster/interrupt.h"
 #include "storage/procsignal.h"
 #include "tcop/tcopprot.h"
@@ -40,27 +39,24 @@ constexpr int kReplayVacuumSeconds = 60;  // the same for counting dead entries
 constexpr int kSuspensionSeconds = 10;
 constexpr int kLeaveSeconds = 5;
 constexpr int kTurnSeconds = 30;  // a builder works at least this long before another database gets its slot
-constexpr int kMaxDatabases = 4096;
+constexpr uint32 kMaxBackoffShift = 8;  // of databases whose builders fail again and again: 256 s
 // A periodic checkpoint waits this long for the tails to be sealed.
 constexpr int kSealGraceSeconds = 10;
 
 struct LauncherState {
   XLogRecPtr redo;  // GetRedoRecPtr() when last looked
-  TimestampTz next_periodic;
-  TimestampTz periodic_due;  // 0, or when the pending periodic checkpoint stops waiting for seals
-  TimestampTz next_sweep;
-  TimestampTz next_ask;
+  Moment next_periodic;
+  Moment periodic_due;  // {}, or when the pending periodic checkpoint stops waiting for seals
+  Moment next_sweep;
+  Moment next_ask;
   bool recovering;
   XLogRecPtr replayed;  // when last looked
-  TimestampTz next_replay;
-  TimestampTz next_replay_vacuum;
+  Moment next_replay;
+  Moment next_replay_vacuum;
   bool visits_owed;  // replay has moved on since every database was visited
-  TimestampTz next_list;
-  TimestampTz next_relist;  // not before, however much work there is in unlisted databases
-  Oid databases[kMaxDatabases];
-  bool visited[kMaxDatabases];
-  TimestampTz started[kMaxDatabases];  // the last builder
-  int database_count;
+  Moment next_list;
+  Moment next_relist;  // not before, however much work there is in unlisted databases
+  DatabaseList list;
 };
 
 LauncherState state;  // static: lives across the error handler's longjmp
@@ -99,7 +95,7 @@ Persisted PersistGuarded(const IndexKey& key) {
   PG_CATCH();
   {
     RecoverFromError(context);
-    TimestampTz now = GetCurrentTimestamp();
+    Moment now = Now();
     ChangeEntry(key, [now](IndexFields& f) {
       NoteFailure(&f, FailedIn::kCheckpoint, ERRCODE_IO_ERROR, "checkpoint failed, see the server log", now);
     });
@@ -130,7 +126,7 @@ int PersistWhere(Wanted wanted) {
   pfree(keys);
   if (done > 0) {
     ereport(LOG, (errmsg("vecckpt: checkpointed %d indexes", done)));
-    state.next_sweep = 0;  // files of older generations can go
+    state.next_sweep = {};  // files of older generations can go
   }
   ConditionVariableBroadcast(&shared->changed);
   return done;
@@ -141,9 +137,9 @@ bool Changed(const IndexFields& f) {
 }
 
 // A periodic checkpoint first has idle tails sealed.
-void StartPeriodic(TimestampTz now) {
-  state.next_periodic = now + int64{checkpoint_timeout} * USECS_PER_SEC;
-  state.periodic_due = now + int64{kSealGraceSeconds} * USECS_PER_SEC;
+void StartPeriodic(Moment now) {
+  state.next_periodic = now + std::chrono::seconds{checkpoint_timeout};
+  state.periodic_due = now + std::chrono::seconds{kSealGraceSeconds};
   LWLockAcquire(shared->lock, LW_SHARED);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_indexes);
@@ -157,7 +153,7 @@ void StartPeriodic(TimestampTz now) {
   LWLockRelease(shared->lock);
 }
 
-void DoCheckpoints(TimestampTz now) {
+void DoCheckpoints(Moment now) {
   LWLockAcquire(shared->lock, LW_SHARED);
   uint64 request = shared->persist_request;
   bool waiting = request > shared->persist_done;
@@ -172,7 +168,7 @@ void DoCheckpoints(TimestampTz now) {
     ConditionVariableBroadcast(&shared->changed);
   }
   if (now >= state.next_periodic) StartPeriodic(now);
-  bool grace_over = state.periodic_due != 0 && now >= state.periodic_due;
+  bool grace_over = state.periodic_due != Moment{} && now >= state.periodic_due;
   PersistWhere([&](const IndexFields& f) {
     bool requested = f.seal_done > f.request_done;
     bool periodic = f.persist_wanted && now >= f.retry_at && (!f.seal_idle || grace_over);
@@ -180,80 +176,7 @@ void DoCheckpoints(TimestampTz now) {
   });
 }
 
-void ListDatabases() {
-  StartTransactionCommand();
-  Relation databases = table_open(DatabaseRelationId, AccessShareLock);
-  TableScanDesc scan = table_beginscan_catalog(databases, 0, nullptr);
-  Oid found[kMaxDatabases];
-  int count = 0;
-  while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
-    auto* form = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-    if (form->datallowconn && count < kMaxDatabases) found[count++] = form->oid;
-  }
-  table_endscan(scan);
-  table_close(databases, AccessShareLock);
-  CommitTransactionCommand();
-
-  bool visited[kMaxDatabases] = {};
-  TimestampTz started[kMaxDatabases] = {};
-  for (int i = 0; i < count; i++)
-    for (int j = 0; j < state.database_count; j++)
-      if (state.databases[j] == found[i]) {
-        visited[i] = state.visited[j];
-        started[i] = state.started[j];
-      }
-  memcpy(state.databases, found, sizeof(Oid) * count);
-  memcpy(state.visited, visited, sizeof(bool) * count);
-  memcpy(state.started, started, sizeof(TimestampTz) * count);
-  state.database_count = count;
-}
-
-// False if it has been dropped since the databases were listed, which replay does without a word.
-bool DatabaseExists(Oid database) {
-  StartTransactionCommand();
-  bool there = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
-  CommitTransactionCommand();
-  return there;
-}
-
-bool HasWork(Oid database, TimestampTz now) {
-  bool work = false;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_indexes);
-  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
-    if (work || entry->key.database != database) continue;
-    SpinLockAcquire(&entry->mutex);
-    work = BuilderWanted(entry, now);
-    SpinLockRelease(&entry->mutex);
-  }
-  LWLockRelease(shared->lock);
-  return work;
-}
-
-bool IsListed(Oid database) {
-  for (int i = 0; i < state.database_count; i++)
-    if (state.databases[i] == database) return true;
-  return false;
-}
-
-// A database that is not listed and has an index with work, or InvalidOid.
-Oid UnlistedWork(TimestampTz now) {
-  Oid found = InvalidOid;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_indexes);
-  while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
-    if (OidIsValid(found) || IsListed(entry->key.database)) continue;
-    SpinLockAcquire(&entry->mutex);
-    if (BuilderWanted(entry, now)) found = entry->key.database;
-    SpinLockRelease(&entry->mutex);
-  }
-  LWLockRelease(shared->lock);
-  return found;
-}
-
-bool MayStart(Oid database, TimestampTz now, int* free_slot) {
+bool MayStart(Oid database, Moment now, int* free_slot) {
   bool may = true;
   *free_slot = -1;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -261,7 +184,7 @@ bool MayStart(Oid database, TimestampTz now, int* free_slot) {
     BuilderSlot& slot = shared->builders[i];
     if (slot.database == database) may = false;
     bool never_came = OidIsValid(slot.database) && slot.pid == 0 &&
-                      now > slot.started + int64{kStartingSeconds} * USECS_PER_SEC;
+                      now > slot.started + std::chrono::seconds{kStartingSeconds};
     if (never_came) memset(&slot, 0, sizeof(slot));
     if (!OidIsValid(slot.database)) *free_slot = i;
   }
@@ -271,9 +194,9 @@ bool MayStart(Oid database, TimestampTz now, int* free_slot) {
   return may && *free_slot >= 0;
 }
 
-bool StartBuilder(Oid database, TimestampTz now, int slot) {
+bool StartBuilder(Oid database, Moment now, int slot) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  shared->builders[slot] = {database, 0, nullptr, now, false, {}};
+  shared->builders[slot] = {database, 0, nullptr, now, false, InvalidOid, false, {}};
   LWLockRelease(shared->lock);
   BackgroundWorker worker = {};
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -306,7 +229,7 @@ bool HasEntries(Oid database) {
 
 // Replay leaves no hints in shared memory: where it has moved on, every database is visited again. Once more
 // after a promotion.
-void FollowReplay(TimestampTz now) {
+void FollowReplay(Moment now) {
   bool recovering = RecoveryInProgress();
   if (!recovering && !state.recovering) return;
   if (recovering && now < state.next_replay) return;
@@ -315,14 +238,14 @@ void FollowReplay(TimestampTz now) {
   if (recovering && replayed == state.replayed && !owed) return;
   state.recovering = recovering;
   state.replayed = replayed;
-  state.next_replay = now + int64{kReplaySeconds} * USECS_PER_SEC;
+  state.next_replay = now + std::chrono::seconds{kReplaySeconds};
   // Databases without an index so far are looked at less often.
   bool all = !recovering || now >= state.next_replay_vacuum;
-  for (int i = 0; i < state.database_count; i++)
-    if (all || HasEntries(state.databases[i])) state.visited[i] = false;
+  for (int i = 0; i < state.list.count; i++)
+    if (all || HasEntries(state.list.databases[i].oid)) state.list.databases[i].visited = false;
   state.visits_owed = !all;
   if (!all) return;
-  state.next_replay_vacuum = now + int64{kReplayVacuumSeconds} * USECS_PER_SEC;
+  state.next_replay_vacuum = now + std::chrono::seconds{kReplayVacuumSeconds};
   LWLockAcquire(shared->lock, LW_SHARED);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_indexes);
@@ -333,19 +256,20 @@ void FollowReplay(TimestampTz now) {
   LWLockRelease(shared->lock);
 }
 
-// Whoever waits for an index of this database (InvalidOid: any) is told that nobody will work on it.
-void RefuseRequests(Oid database, const char* reason) {
+// Whoever waits for an index of a database that `refused` picks is told that nobody will work on it.
+template <typename Refused>
+void RefuseRequests(const char* reason, Refused refused) {
   bool told = false;
   LWLockAcquire(shared->lock, LW_SHARED);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_indexes);
   while (auto* entry = static_cast<IndexEntry*>(hash_seq_search(&scan))) {
-    if (OidIsValid(database) && entry->key.database != database) continue;
+    if (!refused(entry->key.database)) continue;
     SpinLockAcquire(&entry->mutex);
     if (entry->f.seal_request > entry->f.seal_done) {
       entry->f.seal_done = entry->f.request_done = entry->f.seal_request;
       entry->f.outcome = RequestOutcome::kFailed;
-      NoteFailure(&entry->f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, reason, 0);
+      NoteFailure(&entry->f, FailedIn::kRequest, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, reason, {});
       told = true;
     }
     SpinLockRelease(&entry->mutex);
@@ -355,7 +279,7 @@ void RefuseRequests(Oid database, const char* reason) {
 }
 
 // All slots are taken and a database waits: the builder that has worked longest makes room.
-void MakeRoom(TimestampTz now) {
+void MakeRoom(Moment now) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   BuilderSlot* oldest = nullptr;
   bool leaving = false;
@@ -363,7 +287,7 @@ void MakeRoom(TimestampTz now) {
     leaving = leaving || slot.leave || !OidIsValid(slot.database);
     if (oldest == nullptr || slot.started < oldest->started) oldest = &slot;
   }
-  if (!leaving && now > oldest->started + int64{kTurnSeconds} * USECS_PER_SEC) {
+  if (!leaving && now > oldest->started + std::chrono::seconds{kTurnSeconds}) {
     oldest->leave = true;
     if (oldest->latch != nullptr) SetLatch(oldest->latch);
   }
@@ -378,54 +302,97 @@ bool HasBuilder(Oid database) {
   return found;
 }
 
-void StartBuilders(TimestampTz now) {
+// What the builders that ended since the last round say about starting the next ones.
+void NoteEnds(Moment now) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (BuilderSlot& slot : shared->builders) {
+    KnownDatabase* database = FindDatabase(state.list, slot.ended);
+    slot.ended = InvalidOid;
+    if (database == nullptr) continue;
+    database->failures = slot.failed ? Min(database->failures + 1, kMaxBackoffShift) : 0;
+    if (slot.failed) database->next_start = now + std::chrono::seconds{int64{1} << database->failures};
+  }
+  LWLockRelease(shared->lock);
+}
+
+// A database that refuses connections would end each builder at its start. It keeps its entries and files,
+// and is served again as soon as it is open: a log that has changed meanwhile is told by its work.
+void Refuse(KnownDatabase* database) {
+  database->connectable = false;
+  if (database->wanted && !database->told)
+    ereport(LOG, (errmsg("vecckpt: database %u does not accept connections, no builder is started for it",
+                         database->oid)));
+  database->told = database->told || database->wanted;
+}
+
+// False: no more builders can be started in this round.
+bool Serve(KnownDatabase* database, Moment now) {
+  if ((database->visited || !database->connectable) && !database->wanted) return true;
+  if (now < database->next_start && !(database->requested && database->failures > 0)) return true;
+  int slot;
+  if (!MayStart(database->oid, now, &slot)) {
+    if (slot < 0 && !HasBuilder(database->oid)) MakeRoom(now);
+    return true;
+  }
+  switch (ReachOf(database->oid)) {
+    case Reach::kGone:
+      ForgetDatabase(database->oid);
+      database->visited = true;
+      return true;
+    case Reach::kRefuses:
+      Refuse(database);
+      return true;
+    case Reach::kOpen:
+      break;
+  }
+  database->connectable = true;
+  database->told = false;
+  if (!StartBuilder(database->oid, now, slot)) {
+    RefuseRequests("no background worker slot is free for a builder, see max_worker_processes",
+                   [database](Oid oid) { return oid == database->oid; });
+    return false;
+  }
+  database->visited = true;
+  database->next_start = now + std::chrono::seconds{kRestartSeconds};
+  return true;
+}
+
+void StartBuilders(Moment now) {
   if (!FolderIsOurs())
-    return RefuseRequests(InvalidOid, "the folder of its segments is in use by another server");
-  if (!builder_enabled) return RefuseRequests(InvalidOid, "builders are turned off by vecckpt.builder");
-  bool unknown = now >= state.next_relist && OidIsValid(UnlistedWork(now));
-  if (now >= state.next_list || unknown) {
-    ListDatabases();
-    state.next_relist = now + int64{kRelistSeconds} * USECS_PER_SEC;
-    state.next_list = now + int64{kDatabaseListSeconds} * USECS_PER_SEC;
-    Oid unlisted = UnlistedWork(now);
-    if (OidIsValid(unlisted)) RefuseRequests(unlisted, "its database does not accept connections");
+    return RefuseRequests("the folder of its segments is in use by another server", [](Oid) { return true; });
+  if (!builder_enabled)
+    return RefuseRequests("builders are turned off by vecckpt.builder", [](Oid) { return true; });
+  NoteEnds(now);
+  bool unlisted = FindWork(&state.list, now);
+  bool relist = now >= state.next_list || (unlisted && now >= state.next_relist);
+  if (relist) {
+    ListDatabases(&state.list);
+    state.next_relist = now + std::chrono::seconds{kRelistSeconds};
+    state.next_list = now + std::chrono::seconds{kDatabaseListSeconds};
+    FindWork(&state.list, now);
   }
-  for (int i = 0; i < state.database_count; i++) {
-    Oid database = state.databases[i];
-    if (state.visited[i] && !HasWork(database, now)) continue;
-    if (now < state.started[i] + int64{kRestartSeconds} * USECS_PER_SEC) continue;
-    int slot;
-    if (!MayStart(database, now, &slot)) {
-      if (slot < 0 && !HasBuilder(database)) MakeRoom(now);
-      continue;
-    }
-    if (!DatabaseExists(database)) {
-      ForgetDatabase(database);
-      state.visited[i] = true;
-      continue;
-    }
-    if (!StartBuilder(database, now, slot)) {
-      RefuseRequests(database, "no background worker slot is free for a builder, see max_worker_processes");
-      return;
-    }
-    state.visited[i] = true;
-    state.started[i] = now;
-  }
+  for (int i = 0; i < state.list.count; i++)
+    if (!Serve(&state.list.databases[i], now)) break;
+  // What a list just made lacks is gone; else it may be new.
+  RefuseRequests("its database does not accept connections", [relist](Oid oid) {
+    const KnownDatabase* database = FindDatabase(state.list, oid);
+    return database == nullptr ? relist : !database->connectable;
+  });
 }
 
 void Round() {
   VECCKPT_FAULT_POINT_RAISE(LauncherRound);
-  TimestampTz now = GetCurrentTimestamp();
+  Moment now = Now();
   DoCheckpoints(now);
   FollowReplay(now);
   StartBuilders(now);
   if (now >= state.next_ask) {
     AskHolders();
-    state.next_ask = now + int64{kAskSeconds} * USECS_PER_SEC;
+    state.next_ask = now + std::chrono::seconds{kAskSeconds};
   }
   if (now >= state.next_sweep) {
     SweepFiles();
-    state.next_sweep = now + int64{kSweepSeconds} * USECS_PER_SEC;
+    state.next_sweep = now + std::chrono::seconds{kSweepSeconds};
   }
 }
 
@@ -460,15 +427,15 @@ void RegisterLauncher() {
 }
 
 void AskBuilderToLeave(Oid database) {
-  TimestampTz now = GetCurrentTimestamp();
+  Moment now = Now();
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   Suspension* place = &shared->suspended[0];  // taken over if none is free
   for (Suspension& suspension : shared->suspended)
     if (suspension.until <= now || suspension.database == database) place = &suspension;
-  *place = {database, now + int64{kSuspensionSeconds} * USECS_PER_SEC};
+  *place = {database, now + std::chrono::seconds{kSuspensionSeconds}};
   LWLockRelease(shared->lock);
 
-  TimestampTz deadline = now + int64{kLeaveSeconds} * USECS_PER_SEC;
+  Moment deadline = now + std::chrono::seconds{kLeaveSeconds};
   ConditionVariablePrepareToSleep(&shared->changed);
   for (;;) {
     bool running = false;
@@ -480,7 +447,7 @@ void AskBuilderToLeave(Oid database) {
       if (slot.latch != nullptr) SetLatch(slot.latch);
     }
     LWLockRelease(shared->lock);
-    if (!running || GetCurrentTimestamp() >= deadline) break;
+    if (!running || Now() >= deadline) break;
     ConditionVariableTimedSleep(&shared->changed, 100, WaitEventOf(Wait::kBuilderExit));
   }
   ConditionVariableCancelSleep();
@@ -489,7 +456,7 @@ void AskBuilderToLeave(Oid database) {
 void LetBuilderReturn(Oid database) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   for (Suspension& suspension : shared->suspended)
-    if (suspension.database == database) suspension = {InvalidOid, 0};
+    if (suspension.database == database) suspension = {InvalidOid, {}};
   LWLockRelease(shared->lock);
   WakeLauncher();
 }
@@ -519,15 +486,16 @@ void vecckpt_launcher_main(Datum argument) {
   pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+  IgnoreSessionSettings();
   before_shmem_exit(LauncherExit, 0);
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   shared->launcher_pid = MyProcPid;
   shared->launcher_latch = MyLatch;
   LWLockRelease(shared->lock);
 
-  TimestampTz now = GetCurrentTimestamp();
+  Moment now = Now();
   state.redo = GetRedoRecPtr();
-  state.next_periodic = now + int64{checkpoint_timeout} * USECS_PER_SEC;
+  state.next_periodic = now + std::chrono::seconds{checkpoint_timeout};
   MemoryContext context = AllocSetContextCreate(TopMemoryContext, "vecckpt launcher", ALLOCSET_DEFAULT_SIZES);
   int configured_timeout = checkpoint_timeout;
   while (!ShutdownRequestPending) {
@@ -541,7 +509,7 @@ void vecckpt_launcher_main(Datum argument) {
       ProcessConfigFile(PGC_SIGHUP);
       if (checkpoint_timeout != configured_timeout) {
         configured_timeout = checkpoint_timeout;
-        state.next_periodic = GetCurrentTimestamp() + int64{checkpoint_timeout} * USECS_PER_SEC;
+        state.next_periodic = Now() + std::chrono::seconds{checkpoint_timeout};
       }
     }
   }

@@ -110,6 +110,15 @@ uint32 BuildThreads() {
   return cores < 1 ? 1 : static_cast<uint32>(cores);
 }
 
+void IgnoreSessionSettings() {
+  const char* const timeouts[] = {"statement_timeout", "lock_timeout", "transaction_timeout",
+                                  "idle_in_transaction_session_timeout", "idle_session_timeout"};
+  for (const char* name : timeouts)
+    if (GetConfigOption(name, true, false) != nullptr)  // transaction_timeout is of 17 and later
+      SetConfigOption(name, "0", PGC_SUSET, PGC_S_OVERRIDE);
+  SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 bytea* vhnswoptions(Datum reloptions, bool validate) {
   // Later versions have a member more.
   auto element = [](const char* name, relopt_type type, size_t offset) {

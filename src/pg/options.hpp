@@ -50,6 +50,10 @@ IndexOptions OptionsOf(Relation index);
 // vecckpt.build_threads with 0 replaced by the number of cores.
 uint32 BuildThreads();
 
+// Called by a worker once it is connected: timeouts and transaction modes that are set for sessions of the
+// server or the database are not its own, as they are not autovacuum's.
+void IgnoreSessionSettings();
+
 extern "C" bytea* vhnswoptions(Datum reloptions, bool validate);
 
 }  // namespace vecckpt

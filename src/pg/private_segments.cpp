@@ -41,12 +41,12 @@ struct PrivateIndex {
   std::vector<PlannedJob> plan;
   PlannedFor settled;   // when there was nothing left to do
   uint32 failures = 0;  // of scans' builds, since the last that did not fail; ended by an error or not
-  TimestampTz retry_at = 0;
+  Moment retry_at = {};
 
   // Scans do with the segments there are for a while.
   void PutOff() {
     failures = Min(failures + 1, kMaxBackoffShift);
-    retry_at = GetCurrentTimestamp() + int64{USECS_PER_SEC} * (int64{1} << failures);
+    retry_at = Now() + std::chrono::seconds{int64{1} << failures};
     settled = PlannedFor();
   }
 };
@@ -289,7 +289,7 @@ void BuildPrivate(LogReader* reader, bool seal_all) {
   uint32 slots = reader->meta->slots_per_extent;
   PlannedFor now = {{reader->meta->first_sequence * slots, LogEnd(reader)}, BuildMemory(), BuildThreads()};
   if (!seal_all && !index->vacuumed && index->settled == now) return;
-  if (!seal_all && index->failures > 0 && GetCurrentTimestamp() < index->retry_at) return;
+  if (!seal_all && index->failures > 0 && Now() < index->retry_at) return;
   MemoryContext context =
       AllocSetContextCreate(CurrentMemoryContext, "vhnsw private build", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(context);

@@ -69,14 +69,14 @@ Status LoadAll(Loaded* loaded, Notices* notices) {
 void ReloadManifests() {
   Loaded loaded;
   Notices notices;
-  TimestampTz start = GetCurrentTimestamp();
+  Moment start = Now();
   Failure failure = Guard([&] { return LoadAll(&loaded, &notices); });
   shared->loaded_segments = loaded.segments;
   notices.Emit();
   if (failure.failed())
     ereport(LOG, (errmsg("vecckpt: could not load segments: %s", failure.message),
                   errdetail("They will be built again.")));
-  double milliseconds = static_cast<double>(GetCurrentTimestamp() - start) / 1000;
+  double milliseconds = std::chrono::duration<double, std::milli>(Now() - start).count();
   ereport(LOG, (errmsg("vecckpt: loaded %d indexes with %lld segments in %.1f ms", loaded.indexes,
                        static_cast<long long>(loaded.segments), milliseconds)));
 }

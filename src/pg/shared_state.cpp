@@ -133,20 +133,20 @@ bool EnsureEntry(const IndexKey& key, uint64 identity, Oid index_oid, char persi
   return entry != nullptr;
 }
 
-void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, TimestampTz now) {
+void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, Moment now) {
   f->failed_in = where;
   f->last_sqlstate = sqlstate;
   f->last_error.Set(message);
   if (where == FailedIn::kRequest) return;
   f->failures = Min(f->failures + 1, kMaxBackoffShift);
-  f->retry_at = now + int64{USECS_PER_SEC} * (int64{1} << f->failures);
+  f->retry_at = now + std::chrono::seconds{int64{1} << f->failures};
 }
 
 void ForgetFailure(IndexFields* f, FailedIn where) {
   if (f->failed_in != where) return;
   f->failed_in = FailedIn::kNothing;
   f->failures = 0;
-  f->retry_at = 0;
+  f->retry_at = {};
   f->last_error.Clear();
 }
 

@@ -12,6 +12,7 @@
 
 #include "pg/kept_text.hpp"
 
+#include "base/clock.hpp"
 #include "segment/names.hpp"
 
 namespace vecckpt {
@@ -62,7 +63,7 @@ struct IndexFields {
   bool persist_wanted;  // a checkpoint is due
   uint32 failures;      // in a row
   FailedIn failed_in;   // these, retry_at and the last error belong together
-  TimestampTz retry_at;
+  Moment retry_at;
   TimestampTz stats_reset;  // the counters count from here
   char state[32];           // what the builder does; ASCII
   int last_sqlstate;
@@ -96,14 +97,16 @@ struct BuilderSlot {
   Oid database;  // InvalidOid: free
   pid_t pid;     // 0: starting
   Latch* latch;
-  TimestampTz started;
+  Moment started;
   bool leave;
+  Oid ended;    // slot free: whose builder has ended here since the launcher looked
+  bool failed;  // that one, by an error
   ShownJob jobs[kMaxShownJobs];
 };
 
 struct Suspension {
   Oid database;
-  TimestampTz until;
+  Moment until;
 };
 
 struct SharedState {
@@ -162,7 +165,7 @@ bool ChangeEntry(const IndexKey& key, Change change) {
 
 // For use in ChangeEntry. Notes an error; but for kRequest, the index is left alone for a while, longer with
 // every failure.
-void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, TimestampTz now);
+void NoteFailure(IndexFields* f, FailedIn where, int sqlstate, const char* message, Moment now);
 // That kind of work went well.
 void ForgetFailure(IndexFields* f, FailedIn where);
 

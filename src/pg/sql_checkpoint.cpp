@@ -49,7 +49,7 @@ uint64 DrawRequest() {
 void SendRequest(const IndexKey& key, uint64 request) {
   ChangeEntry(key, [request](IndexFields& f) {
     if (f.seal_request < request) f.seal_request = request;
-    f.retry_at = 0;
+    f.retry_at = {};
   });
   WakeBuilder(key.database);
 }

@@ -128,7 +128,7 @@ enum class Completeness { kComplete, kIncomplete, kUnfinished };
 // PostgreSQL side. Goes on comparing a prepared segment with the log, to its end or, with `slice`, for a
 // while.
 Completeness CompareWithLog(LogReader* reader, const Segment& segment, GenerationProof* proof, bool slice) {
-  TimestampTz deadline = GetCurrentTimestamp() + kSliceMilliseconds * 1000;
+  Moment deadline = Now() + std::chrono::milliseconds{kSliceMilliseconds};
   ExtentCopy* copy = static_cast<ExtentCopy*>(palloc(sizeof(ExtentCopy)));
   Completeness verdict = Completeness::kComplete;
   uint64 slots = segment.header().slots_per_extent;
@@ -136,7 +136,7 @@ Completeness CompareWithLog(LogReader* reader, const Segment& segment, Generatio
   proof->next_sequence = Max(proof->next_sequence, reader->meta->first_sequence);
   for (; proof->next_sequence < end; proof->next_sequence++) {
     CHECK_FOR_INTERRUPTS();
-    if (slice && GetCurrentTimestamp() >= deadline) {
+    if (slice && Now() >= deadline) {
       verdict = Completeness::kUnfinished;
       break;
     }
