@@ -23,7 +23,7 @@ CREATE INDEX t_v ON t USING vhnsw (v);
 sub insert { return $node->safe_psql('victim', 'INSERT INTO t SELECT i, random_vector(8) FROM generate_series(1, 1000) i'); }
 
 insert();
-ok(wait_sealed($node, 't_v', database => 'victim'), 'sealed');
+ok(wait_sealed($node, 't_v', database => 'victim', ask => 1), 'sealed');
 my $pid_query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'vecckpt builder' AND datname = 'victim'";
 
 # The insert leaves work behind, and no builder is there to do it.
@@ -53,12 +53,12 @@ foreach my $closed (
 	unlike($log, qr/FATAL/, 'no builder was started in vain');
 	ok(scalar(vec_files($node, $key)) > 0, 'its files stay');
 	$node->safe_psql('postgres', "UPDATE pg_database SET $open WHERE datname = 'victim'");
-	ok(wait_sealed($node, 't_v', database => 'victim'), "$open: it is served again");
+	ok(wait_sealed($node, 't_v', database => 'victim', ask => 1), "$open: it is served again");
 }
 # A limit of connections does not concern background workers.
 $node->safe_psql('victim', 'ALTER DATABASE victim CONNECTION LIMIT 0');
 insert();
-ok(wait_sealed($node, 't_v', database => 'victim'), 'CONNECTION LIMIT 0 keeps no builder out');
+ok(wait_sealed($node, 't_v', database => 'victim', ask => 1), 'CONNECTION LIMIT 0 keeps no builder out');
 
 $node->stop;
 done_testing();
