@@ -105,6 +105,7 @@ OBJS = \
 	src/pg/sql_progress.o \
 	src/pg/sql_recall.o \
 	src/pg/sql_stat.o \
+	src/pg/sql_support.o \
 	src/pg/sql_views.o \
 	src/pg/sweep.o \
 	src/pg/utility_hook.o \

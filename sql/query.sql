@@ -13,11 +13,10 @@ SELECT id, v <-> '{10,20}' AS distance FROM docs ORDER BY v <-> '{10,20}' LIMIT 
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY '{10,20}' <-> v LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE kind = 3 ORDER BY v <-> '{10,20}' LIMIT 5;
 
--- No other query: all rows, descending, another operator, the function, a condition on the distance, a further sort key.
+-- No other query: all rows, descending, another operator, a condition on the distance, a further sort key.
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <-> '{10,20}';
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <-> '{10,20}' DESC LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY v <#> '{10,20}' LIMIT 5;
-EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY l2_distance(v, '{10,20}') LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE v <-> '{10,20}' < 1;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM docs;
 -- The planner offers two distances of the operator to the index together, which has rows in the order of one.
@@ -143,3 +142,34 @@ INSERT INTO angles VALUES (1, '{0,0}'), (2, '{1,0}'), (3, '{1,1}');
 SELECT id, round((v <=> '{1,0.1}')::numeric, 4) AS distance FROM angles ORDER BY v <=> '{1,0.1}' LIMIT 10;
 SELECT count(*), bool_and(d = 'NaN') AS nan FROM (SELECT v <=> '{0,0}' AS d FROM angles ORDER BY v <=> '{0,0}' LIMIT 10) n;
 DROP TABLE angles;
+
+-- What an index serves and what not: distance functions are planned as their operators, in any schema; no second sort
+-- by the same distance, unless it looks different; no tie-breakers, no NULLS FIRST.
+CREATE TABLE served (id int, v real[]);
+INSERT INTO served SELECT i, ARRAY[i, i % 7] FROM generate_series(1, 500) i;
+CREATE INDEX served_l2 ON served USING vhnsw (v);
+CREATE INDEX served_ip ON served USING vhnsw (v real_ip_ops);
+CREATE INDEX served_cosine ON served USING vhnsw (v real_cosine_ops);
+CREATE INDEX served_l1 ON served USING vhnsw (v real_l1_ops);
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY l2_distance(v, '{3,4}') LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY negative_inner_product(v, '{3,4}') LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY cosine_distance(v, '{3,4}') LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY l1_distance('{3,4}', v) LIMIT 2;
+SELECT id, l2_distance(v, '{3,4}') AS d FROM served ORDER BY l2_distance(v, '{3,4}') LIMIT 2;
+SELECT l2_distance('{1,2}', '{4,6}'), inner_product('{1,2}', '{3,4}'), negative_inner_product('{1,2}', '{3,4}');
+SET vhnsw.iterative_scan = relaxed_order;
+EXPLAIN (COSTS OFF) SELECT * FROM (SELECT id, v <-> '{3,4}' AS d FROM served ORDER BY v <-> '{3,4}' LIMIT 5) s ORDER BY d;
+EXPLAIN (COSTS OFF) SELECT * FROM (SELECT id, v <-> '{3,4}' AS d FROM served ORDER BY v <-> '{3,4}' LIMIT 5) s ORDER BY d + 0;
+RESET vhnsw.iterative_scan;
+SET enable_incremental_sort = off;
+EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY v <-> '{3,4}', id LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY v <-> '{3,4}' NULLS FIRST LIMIT 2;
+SELECT id FROM served ORDER BY v <-> '{3,4}'::double precision[] LIMIT 1;
+SELECT id FROM served ORDER BY v <-> '{3,4}'::double precision[]::real[] LIMIT 1;
+-- A distance limit beside the search and around it.
+SELECT id FROM served WHERE 1 - (v <=> '{3,4}') > 0.97 ORDER BY v <=> '{3,4}' LIMIT 10;
+WITH nearest AS MATERIALIZED (SELECT id, v <=> '{3,4}' AS d FROM served ORDER BY d LIMIT 10) SELECT id FROM nearest WHERE 1 - d > 0.97;
+RESET enable_incremental_sort;
+RESET enable_seqscan;
+DROP TABLE served;

@@ -44,6 +44,15 @@ CREATE OPERATOR <+> (
 );
 COMMENT ON OPERATOR <+> (real[], real[]) IS 'taxicab distance';
 
+-- A call of a distance function is planned as its operator, so that an index serves it too.
+CREATE FUNCTION vecckpt_distance_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION vecckpt_distance_support(internal) IS 'planner support for distance functions';
+ALTER FUNCTION l2_distance(real[], real[]) SUPPORT vecckpt_distance_support;
+ALTER FUNCTION negative_inner_product(real[], real[]) SUPPORT vecckpt_distance_support;
+ALTER FUNCTION cosine_distance(real[], real[]) SUPPORT vecckpt_distance_support;
+ALTER FUNCTION l1_distance(real[], real[]) SUPPORT vecckpt_distance_support;
+
 -- The access method. Support function 1 of an operator class tells it the metric and the type of the elements.
 
 CREATE FUNCTION vhnsw_handler(internal) RETURNS index_am_handler

@@ -11,6 +11,7 @@ extern "C" {
 #include "common/pg_prng.h"
 }
 
+#include <cmath>
 #include <span>
 
 #include "index/recall_interval.hpp"
@@ -67,6 +68,11 @@ Relation OpenForMeasuring(Oid oid) {
                     errmsg("permission denied to measure index \"%s\"", RelationGetRelationName(index)),
                     errhint("Its owner may, and members of pg_stat_scan_tables (such as pg_monitor).")));
   return index;
+}
+
+// To what a measurement can tell; a mean's last bits are those of its sums.
+double Rounded(double share) {
+  return std::rint(share * 1e6) / 1e6;
 }
 
 double MeanAt(const RecallTest* test, int ef_search, double* recalls) {
@@ -132,9 +138,9 @@ PGDLLEXPORT Datum vec_recall(PG_FUNCTION_ARGS) {
   relation_close(index, NoLock);
 
   RecallInterval interval = MeanRecall(std::span<const double>(recalls, measured));
-  Datum values[] = {Float8GetDatum(interval.mean),
-                    Float8GetDatum(interval.low),
-                    Float8GetDatum(interval.high),
+  Datum values[] = {Float8GetDatum(Rounded(interval.mean)),
+                    Float8GetDatum(Rounded(interval.low)),
+                    Float8GetDatum(Rounded(interval.high)),
                     Int32GetDatum(static_cast<int32>(measured)),
                     Int64GetDatum(static_cast<int64>(test.entries)),
                     Float8GetDatum(search_ms),

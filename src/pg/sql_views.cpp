@@ -16,7 +16,9 @@ extern "C" {
 namespace vecckpt {
 namespace {
 
-constexpr int kManySegments = 8;  // more than this slow searches down
+constexpr int kManySegments = 8;      // more than this slow searches down
+constexpr uint64 kLargeLog = 10000;   // entries; a smaller log is no trouble however much of it is dead
+constexpr uint64 kMostDeadTimes = 4;  // as many entries as live ones
 
 const char* MetricName(uint8 metric) {
   switch (static_cast<Metric>(metric)) {
@@ -159,6 +161,9 @@ void FillFromLog(Row* row, LogReader* reader, const IndexFields& fields, const I
   if (facts.count > kManySegments)
     row->Set(kWarning, CStringGetTextDatum("many segments slow searches down: raise vecckpt.build_memory, or "
                                            "maintenance_work_mem and REINDEX"));
+  if (log.entries >= kLargeLog && log.entries > kMostDeadTimes * log.live)
+    row->Set(kWarning,
+             CStringGetTextDatum("most entries of the log are dead: REINDEX gives their space back"));
 }
 
 void FillFromEntry(Row* row, const IndexKey& key, const IndexFields& fields) {

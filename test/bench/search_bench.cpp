@@ -189,7 +189,7 @@ Figures SearchAll(const Bench& bench, const std::shared_ptr<const Segment>& segm
     }
     figures.counters.distances += search.counters().distances;
     figures.counters.reranked += search.counters().reranked;
-    figures.counters.dropped += search.counters().dropped;
+    figures.counters.late += search.counters().late;
   }
   figures.seconds = SecondsSince(begin);
   for (size_t q = 0; q < bench.queries.count; ++q) {
@@ -203,12 +203,11 @@ Figures SearchAll(const Bench& bench, const std::shared_ptr<const Segment>& segm
 
 void Print(const char* kind, uint32_t ef, const Bench& bench, const Figures& figures) {
   const double queries = static_cast<double>(bench.queries.count);
-  std::printf(
-      "%-5s ef %3u  recall@10 %.4f  %8.0f queries/s  %7.1f distances  %5.1f re-ranked  %.2f dropped\n", kind,
-      ef, static_cast<double>(figures.hits) / queries / kResults, queries / figures.seconds,
-      static_cast<double>(figures.counters.distances) / queries,
-      static_cast<double>(figures.counters.reranked) / queries,
-      static_cast<double>(figures.counters.dropped) / queries);
+  std::printf("%-5s ef %3u  recall@10 %.4f  %8.0f queries/s  %7.1f distances  %5.1f re-ranked  %.2f late\n",
+              kind, ef, static_cast<double>(figures.hits) / queries / kResults, queries / figures.seconds,
+              static_cast<double>(figures.counters.distances) / queries,
+              static_cast<double>(figures.counters.reranked) / queries,
+              static_cast<double>(figures.counters.late) / queries);
   std::fflush(stdout);
 }
 

@@ -193,5 +193,20 @@ cmp_ok($same, '<', 1.2 * $pages, 'new rows take free pages');
 cmp_ok($less, '<', $free, "which leaves $less");
 cmp_ok($less, '>', 0, '  and not none');
 
+# ---- A log that is mostly dead is warned of
+$node->safe_psql('postgres', q(
+CREATE TABLE sparse (id int, v real[]);
+INSERT INTO sparse SELECT i, random_vector(4) FROM generate_series(1, 12000) i;
+CREATE INDEX sparse_v ON sparse USING vhnsw (v);
+DELETE FROM sparse WHERE id % 3 = 0;
+));
+vacuum('sparse', 'sparse_v', 8000);
+is(info('warning', 'sparse_v'), '', 'no warning of a third');
+$node->safe_psql('postgres', 'DELETE FROM sparse WHERE id % 10 > 1');
+vacuum('sparse', 'sparse_v', $node->safe_psql('postgres', 'SELECT count(*) FROM sparse'));
+like(info('warning', 'sparse_v'), qr/^most entries of the log are dead: REINDEX/, 'a warning of more than three quarters');
+$node->safe_psql('postgres', 'REINDEX INDEX sparse_v');
+is(info('warning', 'sparse_v'), '', 'none behind REINDEX');
+
 $node->stop;
 done_testing();
