@@ -70,9 +70,9 @@ Relation OpenForMeasuring(Oid oid) {
   return index;
 }
 
-// To what a measurement can tell; a mean's last bits are those of its sums.
+// A mean without its last bits, which are those of its sums: 0.999, not 0.9990000000000001.
 double Rounded(double share) {
-  return std::rint(share * 1e6) / 1e6;
+  return std::rint(share * 1e9) / 1e9;
 }
 
 double MeanAt(const RecallTest* test, int ef_search, double* recalls) {
