@@ -323,11 +323,16 @@ void CheckGeneration(SegmentsCheck* state, bool compare) {
   state->bytes = static_cast<char*>(palloc(check->meta.vector_bytes));
   state->vector = static_cast<float*>(palloc(check->meta.dims * sizeof(float)));
   state->scratch = static_cast<float*>(palloc(check->meta.dims * sizeof(float)));
-  // Coverage can be judged only where no segment is missing.
-  compare = compare && !state->objects->foreign && (whole || state->fields.validated) && Comparable(state);
+  bool* sound = static_cast<bool*>(palloc(count * sizeof(bool)));
   for (size_t i = 0; i < count; i++) {
+    sound[i] = Inspect(state, i);
+    whole = whole && sound[i];
+  }
+  // Coverage can be judged only where no segment is missing or damaged.
+  compare = compare && !state->objects->foreign && (whole || state->fields.validated) && Comparable(state);
+  for (size_t i = 0; i < count && compare; i++) {
     const Segment* segment = state->objects->mapping.segments[i].get();
-    if (!Inspect(state, i) || !compare) continue;
+    if (!sound[i]) continue;
     uint64 end = segment->range().end;
     if (end > LogEnd(&state->reader)) {
       Report(check, state->severity, SegmentPlace(segment),

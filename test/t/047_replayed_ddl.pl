@@ -47,13 +47,7 @@ CREATE INDEX ${name}_v ON $name USING vhnsw (v) WITH (ef_construction = 200);
 sub wait_busy
 {
 	my ($name) = @_;
-	return ok(
-		wait_until(
-			"a builder on $name",
-			sub {
-				ask($standby, 'postgres', "SELECT state FROM vec_indexes WHERE index = '${name}_v'::regclass") eq 'building graph';
-			}),
-		"the standby builds a graph for $name");
+	return ok(wait_graph($standby, "${name}_v"), "the standby builds a graph for $name");
 }
 
 # One test: the standby replays a statement of the primary.
@@ -131,10 +125,7 @@ CREATE INDEX t_v ON t USING vhnsw (v) WITH (ef_construction = 200);
 ok(caught_up($primary, $standby), 'the busy database is there');
 # A search tells the builder of a database that it has not seen yet.
 ask($standby, 'busy', "$EXHAUSTIVE SELECT id FROM t ORDER BY v <-> (SELECT v FROM t LIMIT 1) LIMIT 1");
-ok( wait_until(
-		'a builder in it',
-		sub { ask($standby, 'busy', "SELECT state FROM vec_indexes WHERE index = 't_v'::regclass") eq 'building graph' }),
-	'the standby builds a graph in it');
+ok(wait_graph($standby, 't_v', 'busy'), 'the standby builds a graph in it');
 (my $database = index_key($standby, 't_v', 'busy')) =~ s/_.*//;
 my $offset = log_size($standby);
 replayed('DROP DATABASE busy');

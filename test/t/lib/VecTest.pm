@@ -22,7 +22,7 @@ our @EXPORT = qw(
   index_check_ok all_checks_ok ask
   wait_until vacuum_dead log_since log_size wait_log_since
   mappings mapped_and_open
-  vec_dir vec_files vec_segments wait_sealed wait_settled index_key
+  vec_dir vec_files vec_segments wait_sealed wait_settled wait_graph index_key
   server_pids kill_server kill_pid exited start_again wait_alive
   client stop_clients);
 
@@ -93,14 +93,26 @@ CREATE OR REPLACE FUNCTION random_vector(dims int) RETURNS real[] LANGUAGE sql V
 	return;
 }
 
-# The query of probes_differ and probes_ok.
+# Whether an index of the table may hold more entries than ef_search can be, so that even the widest search of its graph
+# is approximate. A scan that is read to its end is not, nor is its order but for late rows, which come last.
+sub _is_large
+{
+	my ($node, $table, $database) = @_;
+	my ($code, $entries) =
+	  $node->psql($database || 'postgres', qq(SELECT max(entries) FROM vec_indexes WHERE "table" = '$table'::regclass));
+	return $code == 0 && ($entries || 0) > 9000;
+}
+
+# The query of probes_differ and probes_ok. Where the table is large, each search of the index is read to its end and
+# sorted again.
 sub _probe_query
 {
-	my ($table, $probes, $limit, $operator) = @_;
+	my ($table, $probes, $limit, $operator, $large) = @_;
 	my $side = sub {
 		my ($plus) = @_;
-		return "LATERAL (SELECT array_agg(d) AS ds, array_agg(id) AS ids FROM (SELECT id, v $operator p.v AS d"
-		  . " FROM $table ORDER BY (v $operator p.v)$plus LIMIT $limit) s)";
+		my $search = "SELECT id, v $operator p.v AS d FROM $table ORDER BY (v $operator p.v)$plus";
+		$search = $large && !$plus ? "SELECT * FROM ($search OFFSET 0) whole ORDER BY d + 0 LIMIT $limit" : "$search LIMIT $limit";
+		return "LATERAL (SELECT array_agg(d) AS ds, array_agg(id) AS ids FROM ($search) s)";
 	};
 	# Rows at the last distance may be any of those that tie there.
 	my $nearer = sub {
@@ -130,7 +142,8 @@ sub probes_differ
 		$table,
 		$params{probes}   || 'SELECT id, v FROM probes',
 		$params{limit}    || 10,
-		$params{operator} || '<->');
+		$params{operator} || '<->',
+		_is_large($node, $table, $params{database}));
 	return ask($node, $params{database} || 'postgres', "$EXHAUSTIVE SELECT count(*) FROM ($query) q");
 }
 
@@ -171,11 +184,12 @@ ON x.id = h.id AND x.d = h.d;
 my $exact = '0 missing, 0 too many, 0 twice, 0 out of order';
 
 # Compares a scan of the whole table by the index, without LIMIT, with a scan of the heap: the same rows, each once, in
-# the order of their distances. Counts the differences. With `large`, for a table of more entries than ef_search can
-# be: in relaxed order, because strict order may drop what is found late.
+# the order of their distances. Counts the differences. With `large`, or where the index has more entries than ef_search can
+# be: in relaxed order, and whatever the order is.
 sub rows_differ
 {
 	my ($node, $table, %params) = @_;
+	$params{large} ||= _is_large($node, $table, $params{database});
 	my $order = $params{large} ? 'SET vhnsw.iterative_scan = relaxed_order;' : '';
 	return ask($node, $params{database} || 'postgres', "$EXHAUSTIVE $order " . _everywhere_query($table, %params));
 }
@@ -352,6 +366,19 @@ sub wait_settled
 			return $now =~ /^idle\n/ && time() - $since > 1;
 		},
 		$params{seconds});
+}
+
+# Waits until a builder builds a graph for an index, or has built one: on a fast machine it may be too quick to be seen.
+sub wait_graph
+{
+	my ($node, $index, $database) = @_;
+	return wait_until(
+		"a graph for index $index",
+		sub {
+			my $found = ask($node, $database || 'postgres', "SELECT state = 'building graph' OR EXISTS (SELECT FROM vec_segments s"
+				  . " WHERE s.index = i.index AND s.kind = 'graph') FROM vec_indexes i WHERE i.index = '$index'::regclass");
+			return $found eq 't';
+		});
 }
 
 # Of each mapping that a process has of a file in vector-ckpt, the line of /proc that is about the file's first byte: advice on
