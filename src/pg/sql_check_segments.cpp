@@ -14,6 +14,7 @@
 #include "pg/validation.hpp"
 #include "pg/wait_events.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -279,11 +280,23 @@ void CompareCodes(SegmentsCheck* state, const Segment* segment) {
   ReportCount(state, segment, wrong, "has codes that are not their vectors'");
 }
 
+// C++ side. Whether the segments say rightly which extents they cover; if not, Inspect reports it.
+bool KnowExtents(const IndexMapping& mapping) {
+  return std::all_of(mapping.segments.begin(), mapping.segments.end(),
+                     [](const auto& segment) { return segment->VerifySection(SectionKind::kExtents).ok(); });
+}
+
 // Whether the segments can be compared with the log.
 bool Comparable(SegmentsCheck* state) {
   if (!OpenLog(&state->reader, state->check->index, state->check->strategy)) return false;
   if (state->fields.validated) return true;
   state->severity = Severity::kWarning;
+  bool known = false;
+  ThrowIfFailed(Guard([&] {
+    known = KnowExtents(state->objects->mapping);
+    return Status::Ok();
+  }));
+  if (!known) return false;
   switch (CheckCoverage(&state->reader, state->objects->mapping)) {
     case Coverage::kValid:
       return true;
@@ -323,16 +336,11 @@ void CheckGeneration(SegmentsCheck* state, bool compare) {
   state->bytes = static_cast<char*>(palloc(check->meta.vector_bytes));
   state->vector = static_cast<float*>(palloc(check->meta.dims * sizeof(float)));
   state->scratch = static_cast<float*>(palloc(check->meta.dims * sizeof(float)));
-  bool* sound = static_cast<bool*>(palloc(count * sizeof(bool)));
-  for (size_t i = 0; i < count; i++) {
-    sound[i] = Inspect(state, i);
-    whole = whole && sound[i];
-  }
-  // Coverage can be judged only where no segment is missing or damaged.
+  // Coverage can be judged only where no segment is missing.
   compare = compare && !state->objects->foreign && (whole || state->fields.validated) && Comparable(state);
-  for (size_t i = 0; i < count && compare; i++) {
+  for (size_t i = 0; i < count; i++) {
     const Segment* segment = state->objects->mapping.segments[i].get();
-    if (!sound[i]) continue;
+    if (!Inspect(state, i) || !compare) continue;
     uint64 end = segment->range().end;
     if (end > LogEnd(&state->reader)) {
       Report(check, state->severity, SegmentPlace(segment),
