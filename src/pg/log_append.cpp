@@ -62,6 +62,20 @@ void PrepareLog(Relation index, uint32 dims) {
   UnlockReleaseBuffer(buffer);
 }
 
+constexpr uint64 kRing = uint64{kMaxMapPages} * kMapEntries;
+
+// The map pages are a ring, so the span between the first and the last sequence is limited. Says so in good
+// time, once for each map page.
+void WarnOfSpan(Relation index, uint64 first_sequence, uint64 next_sequence) {
+  uint64 span = next_sequence - first_sequence;
+  if (next_sequence % kMapEntries != 0 || span < kRing / 4 * 3) return;
+  ereport(WARNING,
+          (errmsg("index \"%s\" has used %d %% of its positions", RelationGetRelationName(index),
+                  static_cast<int>(100 * span / kRing)),
+           errdetail("The span from its oldest extent that holds a living entry to its newest is limited."),
+           errhint("REINDEX it before inserts fail.")));
+}
+
 // Where the map page of a new sequence lies, making one if needed. REQUIRES: the meta page is locked
 // exclusively; it is changed in a record of its own.
 BlockNumber MapBlockFor(Relation index, Buffer meta_buffer, uint64 sequence) {
@@ -69,7 +83,6 @@ BlockNumber MapBlockFor(Relation index, Buffer meta_buffer, uint64 sequence) {
   uint32 ring = MapRingIndex(sequence);
   BlockNumber block = now->map_blocks[ring];
   if (sequence % kMapEntries != 0) return block;
-  constexpr uint64 kRing = uint64{kMaxMapPages} * kMapEntries;
   // The ring's place still maps sequences that have extents: everything between first and tail must fit.
   if (sequence >= kRing && now->first_sequence + kRing < sequence + kMapEntries)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -127,6 +140,7 @@ void TakeExtent(Relation index, uint64 next_sequence) {
     UnlockReleaseBuffer(meta_buffer);
     return;
   }
+  uint64 first_sequence = now->first_sequence;
   BlockNumber map_block = MapBlockFor(index, meta_buffer, next_sequence);
   uint64 running_hash = HashBehindTail(index, now);
   bool reuse = now->free_head != kNoExtent;
@@ -157,6 +171,7 @@ void TakeExtent(Relation index, uint64 next_sequence) {
   UnlockReleaseBuffer(directory_buffer);
   UnlockReleaseBuffer(map_buffer);
   UnlockReleaseBuffer(meta_buffer);
+  WarnOfSpan(index, first_sequence, next_sequence);
 }
 
 // Copies the part of a vector that lies on one page of the stream.
