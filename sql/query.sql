@@ -144,7 +144,7 @@ SELECT count(*), bool_and(d = 'NaN') AS nan FROM (SELECT v <=> '{0,0}' AS d FROM
 DROP TABLE angles;
 
 -- What an index serves and what not: distance functions are planned as their operators, in any schema; no second sort
--- by the same distance, unless it looks different; no tie-breakers, no NULLS FIRST.
+-- by the same distance, unless it looks different.
 CREATE TABLE served (id int, v real[]);
 INSERT INTO served SELECT i, ARRAY[i, i % 7] FROM generate_series(1, 500) i;
 CREATE INDEX served_l2 ON served USING vhnsw (v);
@@ -162,14 +162,10 @@ SET vhnsw.iterative_scan = relaxed_order;
 EXPLAIN (COSTS OFF) SELECT * FROM (SELECT id, v <-> '{3,4}' AS d FROM served ORDER BY v <-> '{3,4}' LIMIT 5) s ORDER BY d;
 EXPLAIN (COSTS OFF) SELECT * FROM (SELECT id, v <-> '{3,4}' AS d FROM served ORDER BY v <-> '{3,4}' LIMIT 5) s ORDER BY d + 0;
 RESET vhnsw.iterative_scan;
-SET enable_incremental_sort = off;
-EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY v <-> '{3,4}', id LIMIT 2;
-EXPLAIN (COSTS OFF) SELECT id FROM served ORDER BY v <-> '{3,4}' NULLS FIRST LIMIT 2;
 SELECT id FROM served ORDER BY v <-> '{3,4}'::double precision[] LIMIT 1;
 SELECT id FROM served ORDER BY v <-> '{3,4}'::double precision[]::real[] LIMIT 1;
 -- A distance limit beside the search and around it.
 SELECT id FROM served WHERE 1 - (v <=> '{3,4}') > 0.97 ORDER BY v <=> '{3,4}' LIMIT 10;
 WITH nearest AS MATERIALIZED (SELECT id, v <=> '{3,4}' AS d FROM served ORDER BY d LIMIT 10) SELECT id FROM nearest WHERE 1 - d > 0.97;
-RESET enable_incremental_sort;
 RESET enable_seqscan;
 DROP TABLE served;
