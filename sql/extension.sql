@@ -2,13 +2,13 @@
 
 SELECT extversion, nspname, obj_description(e.oid, 'pg_extension') FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
 WHERE extname = 'vecckpt';
-SELECT pg_describe_object(classid, objid, 0) AS object FROM pg_depend
+SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS object FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
   AND classid <> 'pg_type'::regclass  -- views' row types, from version 17 on
 ORDER BY 1;
 -- Each of them says what it is, and so does each column of the views.
-SELECT pg_describe_object(classid, objid, 0) AS without_comment FROM pg_depend
+SELECT pg_describe_object(classid, objid, 0) COLLATE "C" AS without_comment FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'vecckpt')
   AND classid <> 'pg_type'::regclass AND obj_description(objid, classid::regclass::name) IS NULL

@@ -125,6 +125,7 @@ test_packages() {
   { skipped core && skipped asan && skipped tsan && skipped fuzz && skipped sanitized && skipped attack; } || printf '%s\n' cmake libgtest-dev libbenchmark-dev
   skipped fuzz || printf '%s\n' clang libclang-rt-dev
   skipped attack || attack_packages
+  skipped regress || printf '%s\n' locales
 }
 
 # Before programs whose sanitizers may not find room in a randomized address space; nothing where that is not allowed.

@@ -3,6 +3,7 @@
 
 source "$ROOT/tools/counts.sh"
 source "$ROOT/tools/fuzzers.sh"
+source "$ROOT/tools/odd_machine.sh"
 source "$ROOT/tools/attacks.sh"
 
 # shellcheck disable=SC2046
@@ -133,6 +134,7 @@ if ! skipped regress; then
     printf '%-32s skipped: pgvector is not installed for %s\n' pgvector "$("$PG_CONFIG" --version)"
   fi
 fi
+skipped regress || odd_machine_tests $regress
 if [[ -n $isolation ]] && ! skipped isolation; then
   regress_tests isolation "$PGXS_TEST/isolation/pg_isolation_regress" "$SERVER_DIR/test" $isolation
 fi
