@@ -68,6 +68,7 @@ uses("SELECT id FROM items ORDER BY v <-> $vector LIMIT $_") foreach 1, 10, 100;
 uses("SELECT id FROM items ORDER BY v <-> $constant LIMIT 10");
 uses("SELECT id FROM items ORDER BY $constant <-> v LIMIT 10");
 uses("SELECT id, v <-> $constant AS d FROM items ORDER BY d LIMIT 10");
+uses("SELECT id FROM items ORDER BY l2_distance(v, $constant) LIMIT 10");
 uses("SELECT id FROM items ORDER BY v <-> $constant ASC NULLS LAST LIMIT 10");
 uses("SELECT id FROM items ORDER BY v <-> $constant LIMIT 10 OFFSET 20");
 uses("SELECT id FROM items WHERE half = 1 ORDER BY v <-> $constant LIMIT 10");
@@ -93,7 +94,6 @@ foreach my $settings ('', $no_others)
 	uses_not("SELECT id FROM items ORDER BY v <-> $constant DESC LIMIT 10", $settings);
 	uses_not("SELECT id FROM items ORDER BY v <-> $constant NULLS FIRST LIMIT 10", $settings);
 	uses_not("SELECT id FROM items ORDER BY v $_ $constant LIMIT 10", $settings) foreach '<#>', '<=>', '<+>';
-	uses_not("SELECT id FROM items ORDER BY l2_distance(v, $constant) LIMIT 10", $settings);
 	uses_not("SELECT id FROM items ORDER BY (v <-> $constant) + 0 LIMIT 10", $settings);
 	uses_not("SELECT id FROM items ORDER BY kind, v <-> $constant LIMIT 10", $settings);
 	uses_not("SELECT a.id FROM items a JOIN unindexed b ON a.v = b.v", $settings);
