@@ -20,7 +20,7 @@ namespace {
 constexpr uint32_t kTail = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 constexpr size_t kLeastHeld = 100;     // entries of the tail
-constexpr size_t kExpectedAsked = 32;  // entries
+constexpr size_t kExpectedFound = 32;  // entries
 
 }  // namespace
 
@@ -33,7 +33,7 @@ struct MergedSearch::State {
   MergeHeap<ResolvedRow> resolved;
   std::vector<ResolvedRow> late;
   bool late_sorted = false;
-  OpenSet<uint64_t, kUnlimited> asked;  // positions of entries of segments
+  OpenSet<uint64_t, kUnlimited> found;  // positions of segments' entries that the log has confirmed
   uint64_t slots_per_extent = 0;
   uint64_t tail_entries = 0;
   size_t most_held = 0;               // of the tail's entries
@@ -45,8 +45,9 @@ struct MergedSearch::State {
   uint64_t max_seen = kUnlimited;    // by all streams together
   uint64_t max_memory = kUnlimited;  // bytes
 
-  bool expects_resolution = false;  // the caller has to call Resolve or ResolveGone
-  ResolvedRow current{};            // what was asked for or emitted last
+  bool expects_resolution = false;      // the caller has to call Resolve or ResolveGone
+  ResolvedRow current{};                // what was asked for or emitted last
+  std::optional<ResolvedRow> repeated;  // found a second time
   double last_distance = -std::numeric_limits<double>::infinity();
 
   uint64_t corrupt_segment = 0;
@@ -86,7 +87,8 @@ void MergedSearch::State::Clear() {
   resolved.Clear();
   late.clear();
   late_sorted = false;
-  asked.Clear();
+  found.Clear();
+  repeated.reset();
   exact_floor.reset();
   tail_entries = 0;
   slots_per_extent = 0;
@@ -105,7 +107,7 @@ uint64_t MergedSearch::State::SeenCount() const {
 }
 
 size_t MergedSearch::State::MemoryBytes() const {
-  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + asked.memory_bytes() +
+  size_t bytes = waiting.memory_bytes() + resolved.memory_bytes() + found.memory_bytes() +
                  late.size() * sizeof(ResolvedRow) + query.size() * sizeof(float);
   for (const SegmentSource& source : sources()) bytes += sizeof(source) + source.memory_bytes();
   return bytes;
@@ -225,9 +227,6 @@ Result<bool> MergedSearch::State::BeginRerank(Step* step) {
   if (position < segment.range().begin || position >= segment.range().end) {
     return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " lies out of its range");
   }
-  if (!asked.Insert(position)) {
-    return Corrupt(segment, "ordinal " + std::to_string(ordinal) + " stands in it twice");
-  }
 
   const bool first = candidate.next == 0;
   current = {0, ordinal, record->sequence, 0, candidate.source, first ? candidate.node : kNoNode};
@@ -317,7 +316,7 @@ void MergedSearch::Restart(const SearchOptions& options, const float* query) {
   state_->Clear();
   state_->options = options;
   state_->query.assign(query, query + options.dims);
-  state_->asked.Reset(kExpectedAsked);
+  state_->found.Reset(kExpectedFound);
   state_->most_held = std::max<size_t>(options.memory_limit / (4 * sizeof(ResolvedRow)), kLeastHeld);
 }
 
@@ -381,13 +380,17 @@ Result<MergedSearch::Step> MergedSearch::Next() {
   if (state.expects_resolution) {
     return Status::Internal("a search was asked for more before a candidate was resolved");
   }
+  if (state.repeated) {
+    return state.Corrupt(state.source(state.repeated->source).segment(),
+                         "ordinal " + std::to_string(state.repeated->ordinal) + " stands in it twice");
+  }
   Step step;
   for (;;) {
     if (state.options.iterative == IterativeScan::kOff && state.counters.emitted >= state.options.ef_search) {
       step.action = state.HasMore() ? Action::kLimit : Action::kDone;
       return step;
     }
-    if (state.asked.memory_bytes() >= state.max_memory) state.GiveUp();
+    if (state.found.memory_bytes() >= state.max_memory) state.GiveUp();
     VECCKPT_RETURN_IF_ERROR(state.CloseStreams());
     SegmentSource* lowest = state.LowestFloor();
     if (!state.resolved.empty() && state.NothingIsNearer(state.resolved.top().distance, lowest)) {
@@ -415,7 +418,11 @@ void MergedSearch::Resolve(double exact_distance, uint64_t locator) {
   row.distance = exact_distance;
   row.locator = locator;
   state.SkipOrdinal();
-  state.resolved.Push(row);
+  if (state.found.Insert(state.PositionOf(row.ordinal, row.sequence))) {
+    state.resolved.Push(row);
+  } else {
+    state.repeated = row;
+  }
 }
 
 void MergedSearch::ResolveGone() {
@@ -425,9 +432,9 @@ void MergedSearch::ResolveGone() {
   state.SkipOrdinal();
 }
 
-bool MergedSearch::WasAskedFor(uint64_t ordinal, uint64_t sequence) const {
+bool MergedSearch::WasFound(uint64_t ordinal, uint64_t sequence) const {
   const State& state = *state_;
-  return state.slots_per_extent != 0 && state.asked.Has(state.PositionOf(ordinal, sequence));
+  return state.slots_per_extent != 0 && state.found.Has(state.PositionOf(ordinal, sequence));
 }
 
 std::span<const ResolvedRow> MergedSearch::TakeLateRows() {

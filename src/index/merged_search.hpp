@@ -103,9 +103,10 @@ class MergedSearch {
   void Resolve(double exact_distance, uint64_t locator = 0);
   void ResolveGone();
 
-  // For whoever goes on where the search has come to its limit, or to a corrupt segment. An entry that was
-  // asked for has been emitted, was gone, or is among the late rows.
-  bool WasAskedFor(uint64_t ordinal, uint64_t sequence) const;
+  // For whoever goes on where the search has come to its limit, or to a corrupt segment. An entry of a
+  // segment that was found (Resolve) has been emitted or is among the late rows. One that was asked for and
+  // gone (ResolveGone) does not count: a damaged segment may have named another entry's sequence.
+  bool WasFound(uint64_t ordinal, uint64_t sequence) const;
   // Rows that were found and not emitted. Valid until the next call of another function.
   std::span<const ResolvedRow> TakeLateRows();
   double last_distance() const;  // of the last row emitted; minus infinity before

@@ -93,12 +93,12 @@ void PutTail(ScanState* state, Scratch* scratch, uint64 begin, uint64 end) {
   });
 }
 
-// Puts the entries of a segment's range that the search has not asked for.
+// Puts the entries of a segment's range that the search has not found.
 void PutCovered(ScanState* state, Scratch* scratch, uint64 begin, uint64 end) {
   MergedSearch* search = state->objects->search.get();
   ScanRange(state, scratch, begin, end, [&](const EntryRun& run, const double* distances) {
     for (uint32 i = 0; i < run.count; i++) {
-      if (search->WasAskedFor(run.ordinals[i], run.extent.sequence)) continue;
+      if (search->WasFound(run.ordinals[i], run.extent.sequence)) continue;
       Put(state, KeyOfEntry(run, i, distances[i]), LocatorOfEntry(state, run, i));
     }
   });

@@ -269,7 +269,7 @@ TEST_F(SearchTest, OffEndsAtEf) {
   }
 }
 
-// Where a search comes to its limit, it knows what it has asked for, and what of that it has not emitted.
+// Where a search comes to its limit, it knows what it has found, and what of that it has not emitted.
 // Whoever looks at all other entries has every row.
 void ExpectRestIsKnown(MergedSearch* search, const FakeLog& log, const std::vector<size_t>& emitted) {
   std::set<size_t> known(emitted.begin(), emitted.end());
@@ -277,7 +277,7 @@ void ExpectRestIsKnown(MergedSearch* search, const FakeLog& log, const std::vect
     EXPECT_TRUE(known.insert(FakeLog::PositionOf(row.ordinal)).second);
   }
   for (size_t position = 0; position < log.size(); ++position) {
-    EXPECT_EQ(search->WasAskedFor(FakeLog::OrdinalAt(position), FakeLog::SequenceAt(position)),
+    EXPECT_EQ(search->WasFound(FakeLog::OrdinalAt(position), FakeLog::SequenceAt(position)),
               known.contains(position))
         << position;
   }
@@ -542,6 +542,50 @@ std::shared_ptr<const Segment> Spoil(const Segment& segment, SectionKind kind, u
   auto opened = Segment::Open(segment.path());
   EXPECT_TRUE(opened.ok());
   return *opened;
+}
+
+// The segment with the sequences of its first two extent records exchanged.
+std::shared_ptr<const Segment> ExchangeSequences(const Segment& segment) {
+  const SectionRecord& section = segment.header().sections[static_cast<uint32_t>(SectionKind::kExtents)];
+  ExtentRecord records[2] = {segment.extents()[0], segment.extents()[1]};
+  std::swap(records[0].sequence, records[1].sequence);
+  std::fstream file(segment.path(), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(section.offset));
+  file.write(reinterpret_cast<const char*>(records), sizeof(records));
+  file.close();
+  auto opened = Segment::Open(segment.path());
+  EXPECT_TRUE(opened.ok());
+  return *opened;
+}
+
+// What a damaged segment says of where an entry lies is not believed of the entry that really lies there:
+// only rows that the log has confirmed count as found, so that whoever goes on with the rest returns all
+// others.
+TEST_F(SearchTest, OnlyConfirmedEntriesAreKnown) {
+  FakeLog log(Metric::kL2, 12);
+  log.AddRandom(600, 61);
+  const auto spoiled = ExchangeSequences(*log.Graph(0, 600));
+  const std::vector<float> query = RandomQuery(12, 62);
+  auto search = Begin(log, Options(log), query, {spoiled}, 600);
+  std::vector<size_t> emitted;
+  size_t gone = 0;
+  for (;;) {
+    Result<MergedSearch::Step> step = search->Next();
+    ASSERT_TRUE(step.ok()) << step.status().message();
+    if (step->action == MergedSearch::Action::kDone) break;
+    const size_t position = FakeLog::PositionOf(step->ordinal);
+    if (step->action == MergedSearch::Action::kEmit) {
+      emitted.push_back(position);
+    } else if (step->sequence == FakeLog::SequenceAt(position)) {  // as the log's directory page says
+      search->Resolve(Distance(log, position, query));
+    } else {
+      ++gone;
+      search->ResolveGone();
+    }
+  }
+  EXPECT_EQ(gone, 2u * FakeLog::kSlots);
+  EXPECT_EQ(emitted.size(), 600 - gone);
+  ExpectRestIsKnown(search.get(), log, emitted);
 }
 
 // The segment with another ordinal for its first node's first entry.
